@@ -1,0 +1,23 @@
+# uv brings everything else. Where it is missing it is installed into .uv/, from the Python package index.
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+RUN := $(UV) run --quiet --frozen
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: $(UV)  ## generate the default project and run its notebook, in Docker where an engine answers
+	@$(RUN) .ci/demo
+
+test: $(UV)  ## run all tests; what the machine lacks is skipped, with the reason
+	$(RUN) pytest $(ARGS)
+
+lint: $(UV)  ## check the template's own files and a generated project
+	$(RUN) pytest tests/test_lint.py
+
+lock: $(UV)  ## renew the lock of the tools and the lock of the generated project
+	$(UV) lock --upgrade && cd *{{cookiecutter.project_slug}}* && $(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version=3.11 --custom-compile-command='docker compose run --rm lock' --output-file=requirements.lock requirements.txt
+
+.uv/bin/uv:
+	python3 -m venv .uv && .uv/bin/pip install --quiet uv
+
+.PHONY: help demo test lint lock

@@ -1,0 +1,59 @@
+"""Refuses answers that cannot become a correct project: all faults at once, one line each."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from cookiecutter import __version__, config
+
+# One line: nothing that cookiecutter evaluates, no blank at either end, no control characters,
+# line separators, text-direction overrides, lone surrogates or non-characters.
+LINE = (
+    r"(?!.*\{[%#{])(?!\s)"
+    r"[^\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]+(?<!\s)"
+)
+SAFE = "characters in one line, no control characters, no { before {, % or #"
+RESERVED = "(?!(con|prn|aux|nul|(com|lpt)[0-9]|scratch)$)"  # by Windows; the last by Docker
+PORT = "102[4-9]|10[3-9][0-9]|1[1-9][0-9]{2}|[2-9][0-9]{3}|[1-5][0-9]{4}|6[0-4][0-9]{3}"
+PORT += "|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+RULES = {  # question: what its answer must match, and that in words
+    "project_name": ("(?=.{1,100}$)" + LINE, f"1 to 100 {SAFE}"),
+    "project_slug": (
+        RESERVED + "(?=.{1,50}$)[a-z0-9]+(-[a-z0-9]+)*",
+        "at most 50 of a-z, 0-9 and single hyphens, no reserved name, such as my-ml-project",
+    ),
+    "description": ("(?=.{1,200}$)" + LINE, f"1 to 200 {SAFE}"),
+    "author_name": ("(?=.{1,100}$)" + LINE, f"1 to 100 {SAFE}"),
+    "python_version": (r"3\.1[1-4]", "3.13, 3.14, 3.12 or 3.11"),
+    "interface": ("lab|notebook", "lab or notebook"),
+    "port": (PORT, "a whole number from 1024 to 65535, such as 8888"),
+    "license": (r"MIT|BSD-3-Clause|Apache-2\.0|none", "MIT, BSD-3-Clause, Apache-2.0 or none"),
+}
+
+
+def refusal(answers, raw):
+    """The lines to print, none if all is well. `raw`: the answers before cookiecutter's rendering."""
+    lines = []
+    for key, (pattern, words) in RULES.items():
+        evaluated = re.search(r"(?s)^(?!.*slugify).*\{[%#{]", str(raw.get(key)))
+        answer = raw[key] if evaluated else answers[key]
+        if not isinstance(answer, str) or not re.fullmatch(pattern, answer):
+            lines.append(f"{key}: not {ascii(answer)[:70]}. Type {words}.")
+    if [int(number) for number in __version__.split(".")[:2]] < [2, 6]:
+        lines.append(f"cookiecutter: not {__version__}. Type uvx cookiecutter@latest.")
+    if shutil.disk_usage(".").free < 20_000_000:
+        lines.append("disk: under 20 MB are free here. Make room, or go to another folder.")
+    saved = Path(config.get_user_config()["replay_dir"]).glob("*.json") if lines else ()
+    for file in sorted(saved, key=lambda file: file.stat().st_mtime)[-1:]:
+        if json.loads(file.read_text(encoding="utf-8")).get("cookiecutter") == answers:
+            lines.append("Nothing was made. Correct the answers where they are saved, then type")
+            lines.append(f'cookiecutter --replay-file "{file}" "{answers["_template"]}"')
+    return lines
+
+
+if __name__ == "__main__":
+    answers = json.loads({{cookiecutter | jsonify | jsonify}})  # noqa: F821
+    raw = json.loads({{_cookiecutter | default({}) | jsonify | jsonify}})  # noqa: F821
+    sys.exit("\n".join(refusal(answers, raw)) or 0)

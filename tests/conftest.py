@@ -1,0 +1,157 @@
+"""What the tests share: generated projects, the engine, one built image and one running notebook."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+(TEMPLATE,) = ROOT.glob("*{{cookiecutter.project_slug}}*")
+
+
+def missing(what: str, reason: str) -> None:
+    """Skip the test for want of `what`, or fail it where ML_DOCKER_REQUIRE lists `what`."""
+    if what in os.environ.get("ML_DOCKER_REQUIRE", "").split(","):
+        pytest.fail(f"{what} is required here: {reason}")
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@dataclass
+class Project:
+    """A generated project and the commands that a user would type in its folder."""
+
+    path: Path
+    env: dict[str, str] = field(default_factory=dict)
+    start_log: str = ""
+
+    @property
+    def slug(self) -> str:
+        return self.path.name
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data" / "input"
+
+    def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
+        """Run a command in the project's folder; on failure with `check` show all that it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.path,
+            env={**os.environ, **self.env, **env},
+            capture_output=True,
+            text=True,
+        )
+        if check and done.returncode:
+            pytest.fail(
+                f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def compose(self, *args: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
+        return self.run("docker", "compose", *args, check=check, **env)
+
+    def container(self, service: str = "notebook") -> str:
+        """Return the id of the running container of a service."""
+        return self.compose("ps", "--quiet", service).stdout.strip()
+
+    def printed_url(self, seconds: float = 60) -> str:
+        """Return the address that `docker compose up` printed; it must be the only one."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            logs = self.compose("logs", "--no-log-prefix", "notebook").stdout
+            urls = re.findall(r"https?://\S+", logs)
+            if urls:
+                assert len(urls) == 1, logs
+                return urls[0]
+            time.sleep(0.2)
+        pytest.fail(f"no address within {seconds} s\n{logs}")
+
+
+def inspect(name: str) -> dict:
+    """Return what the engine knows of a container or an image."""
+    done = subprocess.run(["docker", "inspect", name], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)[0]
+
+
+@pytest.fixture(scope="session")
+def bake(cookies_session):
+    """Return a function that generates a project from answers, and fails when that fails."""
+
+    def _bake(**answers: str) -> Project:
+        result = cookies_session.bake(extra_context=answers)
+        assert result.exception is None, result.exception
+        return Project(Path(result.project_path))
+
+    return _bake
+
+
+@pytest.fixture(scope="session")
+def default_project(bake) -> Project:
+    """The project of the default answers. Not to be changed by a test."""
+    return bake()
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """A Docker engine that answers."""
+    if not shutil.which("docker"):
+        missing("engine", "there is no docker command")
+    done = subprocess.run(["docker", "info"], capture_output=True, text=True)
+    if done.returncode:
+        missing("engine", "no Docker engine answers: " + done.stderr.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def new_project(engine, bake):
+    """Return a function that generates a project for the engine; all that it made is removed at the end."""
+    projects = []
+
+    def _new(**answers: str) -> Project:
+        project = bake(project_slug=f"ml-docker-test-{os.getpid()}-{len(projects)}", **answers)
+        project.env["JUPYTER_PORT"] = str(free_port())
+        projects.append(project)
+        return project
+
+    yield _new
+    for project in projects:
+        project.compose("--profile", "*", "down", "--volumes", "--rmi", "local", "--timeout", "1")
+        project.run("docker", "rmi", "--force", project.slug, f"{project.slug}-lock", check=False)
+
+
+@pytest.fixture(scope="session")
+def built(new_project) -> Project:
+    """A project with its image built."""
+    project = new_project()
+    project.compose("build", "notebook")
+    return project
+
+
+@pytest.fixture(scope="session")
+def running(built) -> Project:
+    """A project whose notebook server runs, started as a user starts it. Not to be stopped by a test."""
+    built.compose("up", "--detach", "--wait", "notebook")
+    built.printed_url()
+    built.start_log = built.compose("logs", "--no-log-prefix", "notebook").stdout
+    return built
+
+
+@pytest.fixture(scope="session")
+def notebook_7(new_project) -> Project:
+    """The same for a project whose interface is Notebook 7."""
+    project = new_project(interface="notebook")
+    project.compose("up", "--detach", "--wait", "--build", "notebook")
+    return project

@@ -1,0 +1,94 @@
+"""The page, as a person uses it: headless Chromium on the printed address."""
+
+import csv
+import shutil
+
+import pytest
+from conftest import missing
+from playwright.sync_api import Page, expect, sync_playwright
+
+pytestmark = pytest.mark.engine
+
+# What Notebook 7.6 writes to the browser's console in any installation.
+NOTEBOOK_7_ITSELF = (
+    "Cannot read properties of undefined (reading 'schema')",
+    "Cannot read properties of null (reading 'updateRenderOption')",
+)
+expect.set_options(timeout=30_000)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, or another one on the path."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        missing("browser", "neither chromium nor google-chrome is on the path")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, tmp_path):
+    """A fresh page that remembers what the browser's console complained about."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.complaints = []
+    page.on("console", lambda m: page.complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: page.complaints.append(f"{error} {error.stack}"))
+    page.set_default_timeout(60_000)
+    yield page
+    page.screenshot(path=tmp_path / "end.png")
+    page.close()
+
+
+def open_and_run_all(page: Page) -> None:
+    """Wait for the kernel, choose Run > Run All Cells and wait until all of it is done."""
+    page.wait_for_event("websocket", lambda socket: "/api/kernels/" in socket.url)
+    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    last = page.locator(".jp-CodeCell").last
+    expect(last.locator(".jp-InputPrompt")).to_have_text("[*]:", timeout=10_000)
+    expect(page.locator(".jp-InputPrompt", has_text="[*]:")).to_have_count(0, timeout=120_000)
+
+
+def checks_after_the_run(page: Page, project) -> None:
+    assert page.locator(".jp-RenderedImage img").count() == 2
+    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    with (
+        open(project.data / "cars_sampled.csv", newline="", encoding="utf-8") as source,
+        open(project.data / "processed.csv", newline="", encoding="utf-8") as output,
+    ):
+        assert [row[1:] for row in csv.reader(source)] == list(csv.reader(output))
+    assert [c for c in page.complaints if not c.startswith(NOTEBOOK_7_ITSELF)] == []
+
+
+def test_the_lab_runs_the_notebook(running, page, tmp_path):
+    (running.data / "processed.csv").unlink(missing_ok=True)
+    page.goto(running.printed_url())
+    page.locator(".jp-DirListing-item", has_text="process_cars.ipynb").dblclick()
+    open_and_run_all(page)
+    expect(page.locator(".jp-DirListing-item", has_text="processed.csv")).to_be_visible()
+    page.locator(".jp-RenderedImage img").first.scroll_into_view_if_needed()
+    page.screenshot(path=tmp_path / "lab.png")
+    checks_after_the_run(page, running)
+
+
+def test_notebook_7_runs_the_notebook(notebook_7, page, tmp_path):
+    page.goto(notebook_7.printed_url())
+    expect(page.locator(".jp-DirListing-item", has_text="cars_sampled.csv")).to_be_visible()
+    with page.expect_popup() as popup:
+        page.locator(".jp-DirListing-item", has_text="process_cars.ipynb").dblclick()
+    document = popup.value
+    document.complaints = page.complaints
+    open_and_run_all(document)
+    document.screenshot(path=tmp_path / "notebook.png")
+    checks_after_the_run(document, notebook_7)

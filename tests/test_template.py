@@ -1,0 +1,207 @@
+"""What cookiecutter writes, as text: no engine needed."""
+
+import json
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT, TEMPLATE
+
+QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+CHOICES = [
+    (key, choice)
+    for key, value in QUESTIONS.items()
+    if isinstance(value, list) and key[0] != "_"
+    for choice in value
+]
+FILES = {
+    ".dockerignore",
+    ".gitattributes",
+    ".gitignore",
+    "Dockerfile",
+    "LICENSE",
+    "README.md",
+    "data/input/cars_sampled.csv",
+    "data/input/process_cars.ipynb",
+    "docker-compose.yml",
+    "entrypoint.sh",
+    "requirements.lock",
+    "requirements.txt",
+}
+
+
+def files(project) -> set[str]:
+    """Return the names of all files of a project, with `/` between folders."""
+    return {p.relative_to(project.path).as_posix() for p in project.path.rglob("*") if p.is_file()}
+
+
+def test_questions_are_few_labelled_and_named_as_designed():
+    asked = [key for key in QUESTIONS if key[0] != "_"]
+    assert asked == [
+        "project_name", "project_slug", "description", "author_name",
+        "python_version", "interface", "port", "license",
+    ]  # fmt: skip
+    assert set(QUESTIONS["__prompts__"]) >= set(asked)
+
+
+def test_the_default_project_has_these_files_and_no_other(default_project):
+    assert default_project.slug == "my-ml-project"
+    assert files(default_project) == FILES
+
+
+@pytest.mark.parametrize(("question", "choice"), CHOICES)
+def test_each_choice_writes_its_project(bake, default_project, question, choice):
+    project = bake(**{question: choice})
+    expected = FILES - {"LICENSE"} if (question, choice) == ("license", "none") else FILES
+    assert files(project) == expected
+    text = "".join(
+        (project.path / f).read_text(encoding="utf-8")
+        for f in sorted(expected - {"requirements.lock"})
+    )
+    default = "".join(
+        (default_project.path / f).read_text(encoding="utf-8")
+        for f in sorted(FILES - {"requirements.lock"})
+    )
+    is_default = QUESTIONS[question][0] == choice
+    assert (text == default) == is_default
+    if question == "python_version":
+        assert f"ARG BASE_IMAGE=python:{choice}-slim-trixie\n" in text
+        assert f"${{BASE_IMAGE:-python:{choice}-slim-trixie}}" in text
+    if question == "interface":
+        assert f'CMD ["jupyter", "{choice}",' in text
+    if question == "license" and choice != "none":
+        first = {
+            "MIT": "MIT License",
+            "BSD-3-Clause": "BSD 3-Clause",
+            "Apache-2.0": "Apache License",
+        }
+        assert first[choice] in (project.path / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_the_port_is_the_one_that_was_answered(bake):
+    project = bake(port="9123")
+    assert "${JUPYTER_PORT:-9123}:8888" in (project.path / "docker-compose.yml").read_text()
+    assert "8888" not in (project.path / "README.md").read_text().split("## Without Compose")[0]
+
+
+def test_nothing_of_the_template_is_left(default_project):
+    for name in FILES - {"requirements.lock"}:
+        text = (default_project.path / name).read_text(encoding="utf-8")
+        if not name.endswith((".csv", ".ipynb")):
+            assert not re.search(r"\{\{|\{%|%\}|cookiecutter", text), name
+            assert "\n\n\n" not in text, f"{name}: litter of blank lines"
+            assert not re.search(r"[ \t]+$", text, re.MULTILINE), (
+                f"{name}: white space at the end of a line"
+            )
+            assert text.endswith("\n") and not text.endswith("\n\n"), f"{name}: its last line"
+        assert "\r" not in text, f"{name}: Windows line ends"
+
+
+def test_every_file_parses(default_project):
+    for name in FILES:
+        path = default_project.path / name
+        if path.suffix in {".ipynb", ".json"}:
+            json.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".yml":
+            assert yaml.safe_load(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".toml":
+            tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_second_generation_is_the_same_to_the_byte(bake, default_project):
+    again = bake()
+    for name in FILES:
+        assert (again.path / name).read_bytes() == (default_project.path / name).read_bytes(), name
+
+
+def test_the_lock_holds_what_is_asked_for_with_hashes_for_every_python():
+    lock = (TEMPLATE / "requirements.lock").read_text()
+    locked = re.findall(r"^([a-z0-9-]+)==(\S+)( ;.*)? \\$", lock, re.MULTILINE)
+    asked = [
+        line for line in (TEMPLATE / "requirements.txt").read_text().splitlines() if line[0] != "#"
+    ]
+    assert sorted(asked) == sorted(
+        [
+            "matplotlib",
+            "notebook",
+            "numpy",
+            "pandas",
+            "papermill",
+            "requests",
+            "scikit-learn",
+            "scipy",
+        ]
+    )
+    assert set(asked) <= {name for name, _, _ in locked}
+    assert all(entry.count("--hash=sha256:") for entry in re.split(r"\n(?=[a-z0-9-]+==)", lock)[1:])
+    # Versions below these have known holes, mended in them.
+    floors = {"jupyter-server": (2, 21), "jupyterlab": (4, 6, 2), "nbconvert": (7, 17, 1)}
+    versions = {
+        name: tuple(int(n) for n in version.split("."))
+        for name, version, _ in locked
+        if name in floors
+    }
+    assert all(versions[name] >= floor for name, floor in floors.items()), versions
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize("machine", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"])
+def test_the_lock_resolves_to_wheels(tmp_path, python, machine):
+    """Every package has a wheel for each Python and both architectures, so nothing is compiled."""
+    done = subprocess.run(
+        ["uv", "pip", "compile", "--quiet", "--no-header", f"--python-version={python}",
+         f"--python-platform={machine}", "--only-binary=:all:",
+         f"--constraints={TEMPLATE / 'requirements.lock'}", str(TEMPLATE / "requirements.txt")],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    locked = set(
+        re.findall(r"^(\S+==[^ ;]+)", (TEMPLATE / "requirements.lock").read_text(), re.MULTILINE)
+    )
+    got = set(re.findall(r"^(\S+==\S+)", done.stdout, re.MULTILINE))
+    assert len(got) > 90 and got <= locked
+
+
+def test_a_clone_on_windows_keeps_what_linux_runs(default_project, tmp_path):
+    """git with core.autocrlf, the default on Windows, must not give the entrypoint CRLF lines."""
+    git = ["git", "-c", "core.autocrlf=true", "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    source = tmp_path / "source"
+    subprocess.run(["cp", "-r", default_project.path, source], check=True)
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], cwd=source, check=True, capture_output=True)
+    subprocess.run([*git, "clone", "-q", source, tmp_path / "clone"], check=True)
+    for name in FILES:
+        assert b"\r" not in (tmp_path / "clone" / name).read_bytes(), name
+    assert {p for p in FILES if not (tmp_path / "clone" / p).exists()} == set()
+
+
+def test_git_ignores_data_and_outputs_but_not_notebooks(default_project, tmp_path):
+    project = tmp_path / "p"
+    subprocess.run(["cp", "-r", default_project.path, project], check=True)
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    for name in (
+        "processed.csv",
+        "mine.ipynb",
+        "big.parquet",
+        ".ipynb_checkpoints/x-checkpoint.ipynb",
+    ):
+        (project / "data/input" / name).parent.mkdir(exist_ok=True)
+        (project / "data/input" / name).write_text("x")
+    (project / ".env").write_text("JUPYTER_TOKEN=secret")
+    done = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
+    assert set(done.stdout.split()) == FILES | {"data/input/mine.ipynb"}
+
+
+def test_the_template_itself_has_no_name_that_windows_cannot_hold():
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in tracked.stdout.splitlines():
+        assert not re.search(r'["|<>:?*\\]', name), name
