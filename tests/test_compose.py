@@ -201,14 +201,19 @@ def test_a_fresh_clone_by_another_user_works(built):
         folder = Path(name)
         folder.chmod(0o777)
         project = given_to(built, 0, folder)
-        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        for command in (
+            ["init", "-q", "-b", "main"],
+            ["add", "-A"],
+            ["commit", "-qm", "x"],
+            ["bundle", "create", "-q", folder / "bundle", "main"],
+        ):
             subprocess.run([*git, *command], cwd=project.path, check=True)
         clone = Project(
             folder / "clone", {**project.env, "COMPOSE_PROJECT_NAME": f"{built.slug}-c"}
         )
         subprocess.run(
-            ["setpriv", "--reuid=20345", "--regid=20345", "--clear-groups", "git", "-c",
-             "safe.directory=*", "clone", "-q", project.path, clone.path],
+            ["setpriv", "--reuid=20345", "--regid=20345", "--clear-groups", "git",
+             "clone", "-q", "-b", "main", folder / "bundle", clone.path],
             check=True, env={**os.environ, "HOME": name},
         )  # fmt: skip
         clone.compose("run", "--rm", "notebook", *PAPERMILL)
