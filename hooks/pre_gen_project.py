@@ -15,7 +15,7 @@ LINE = (
     r"[^\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]+(?<!\s)"
 )
 SAFE = "characters in one line, no control characters, no { before {, % or #"
-RESERVED = "(?!(con|prn|aux|nul|(com|lpt)[0-9]|scratch)$)"  # by Windows; the last by Docker
+RESERVED = "(?!(con|prn|aux|nul|(com|lpt)[0-9])$)"  # by Windows
 PORT = "102[4-9]|10[3-9][0-9]|1[1-9][0-9]{2}|[2-9][0-9]{3}|[1-5][0-9]{4}|6[0-4][0-9]{3}"
 PORT += "|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 RULES = {  # question: what its answer must match, and that in words

@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[1]
-PROJECT = ROOT / "{{cookiecutter.project_slug}}"
+(PROJECT,) = ROOT.glob("*{{cookiecutter.project_slug}}*")
 NOTEBOOK = PROJECT / "data/input/process_cars.ipynb"
 SAMPLE = PROJECT / "data/input/cars_sampled.csv"
 CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]

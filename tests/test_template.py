@@ -151,17 +151,12 @@ def test_the_lock_holds_what_is_asked_for_with_hashes_for_every_python():
 def test_the_lock_resolves_to_wheels(tmp_path, python, machine):
     """Every package has a wheel for each Python and both architectures, so nothing is compiled."""
     done = subprocess.run(
-        ["uv", "pip", "compile", "--quiet", "--no-header", f"--python-version={python}",
-         f"--python-platform={machine}", "--only-binary=:all:",
-         f"--constraints={TEMPLATE / 'requirements.lock'}", str(TEMPLATE / "requirements.txt")],
-        capture_output=True, text=True, cwd=tmp_path,
+        ["uv", "pip", "sync", "--dry-run", f"--python-version={python}", f"--target={tmp_path}",
+         f"--python-platform={machine}", "--only-binary=:all:", TEMPLATE / "requirements.lock"],
+        capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    locked = set(
-        re.findall(r"^(\S+==[^ ;]+)", (TEMPLATE / "requirements.lock").read_text(), re.MULTILINE)
-    )
-    got = set(re.findall(r"^(\S+==\S+)", done.stdout, re.MULTILINE))
-    assert len(got) > 90 and got <= locked
+    assert len(re.findall(r"^ \+ \S+==", done.stderr, re.MULTILINE)) > 90
 
 
 def test_a_clone_on_windows_keeps_what_linux_runs(default_project, tmp_path):
