@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,19 @@ class Project:
 
     def compose(self, *args: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
         return self.run("docker", "compose", *args, check=check, **env)
+
+    def copy(self, folder: Path, uid: int | None = None, mode: int = 0o755) -> "Project":
+        """Return a copy as another user would have cloned it. It shares the built image, not the port."""
+        place = Path(tempfile.mkdtemp(dir=folder))
+        place.chmod(0o755)
+        copy = Project(place / self.slug, {**self.env, "JUPYTER_PORT": str(free_port())})
+        copy.env["COMPOSE_PROJECT_NAME"] = f"{self.slug}-{place.name.strip('_')}"
+        shutil.copytree(self.path, copy.path)
+        if uid is not None:
+            for path in [copy.path, *copy.path.rglob("*")]:
+                os.chown(path, uid, uid)
+        copy.data.chmod(mode)
+        return copy
 
     def container(self, service: str = "notebook") -> str:
         """Return the id of the running container of a service."""

@@ -3,14 +3,13 @@
 import csv
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Project, free_port, inspect, missing
+from conftest import Project, inspect, missing
 
 pytestmark = pytest.mark.engine
 PAPERMILL = ("papermill", "process_cars.ipynb", "out.ipynb")
@@ -35,22 +34,11 @@ def owners(folder) -> set[tuple[int, int]]:
     return {(p.lstat().st_uid, p.lstat().st_gid) for p in [folder, *folder.rglob("*")]}
 
 
-def given_to(project: Project, uid: int, tmp_path, mode: int = 0o755) -> Project:
-    """Return a copy of a project as another user would have cloned it, sharing the built image."""
-    copy = Project(tmp_path / project.slug, {**project.env, "JUPYTER_PORT": str(free_port())})
-    copy.env["COMPOSE_PROJECT_NAME"] = f"{project.slug}-{uid}"
-    shutil.copytree(project.path, copy.path)
-    for path in [copy.path, *copy.path.rglob("*")]:
-        os.chown(path, uid, uid)
-    copy.data.chmod(mode)
-    return copy
-
-
 @pytest.mark.parametrize(("uid", "mode"), [(1000, 0o755), (20345, 0o700), (0, 0o755)])
 def test_files_belong_to_whoever_owns_the_folder(built, tmp_path, uid, mode):
     if not is_root():
         missing("root", "only root can give a folder to another user")
-    project = given_to(built, uid, tmp_path, mode)
+    project = built.copy(tmp_path, uid, mode)
     project.compose("run", "--rm", "notebook", *PAPERMILL)
     project.compose("down")
     assert rows(project.data / "processed.csv") == less_first_column(
@@ -64,7 +52,7 @@ def test_files_belong_to_whoever_owns_the_folder(built, tmp_path, uid, mode):
 def test_plain_docker_as_in_the_seed(built, tmp_path):
     """`docker build` and `docker run` with the folder mounted, without Compose."""
     uid = 20345 if is_root() else os.getuid()
-    project = given_to(built, uid, tmp_path)
+    project = built.copy(tmp_path, uid)
     base = (
         ["--build-arg", f"BASE_IMAGE={os.environ['BASE_IMAGE']}"]
         if os.environ.get("BASE_IMAGE")
@@ -90,8 +78,7 @@ def test_with_nothing_mounted_the_sample_is_there(built):
 
 
 def test_two_containers_at_once_on_two_ports(running, tmp_path):
-    second = given_to(running, os.getuid() if os.name == "posix" else 0, tmp_path)
-    second.env["COMPOSE_PROJECT_NAME"] += "-second"
+    second = running.copy(tmp_path)
     try:
         second.compose("up", "--detach", "--wait", "notebook")
         first_url, second_url = running.printed_url(), second.printed_url()
@@ -103,8 +90,7 @@ def test_two_containers_at_once_on_two_ports(running, tmp_path):
 
 
 def test_stopping_is_quick_and_clean(built, tmp_path):
-    project = given_to(built, os.getuid(), tmp_path)
-    project.env["COMPOSE_PROJECT_NAME"] += "-stop"
+    project = built.copy(tmp_path)
     project.compose("up", "--detach", "--wait", "notebook")
     name = project.container()
     project.compose("stop", "--timeout", "9")
@@ -120,8 +106,7 @@ def test_notebook_7_opens_where_it_was_chosen(notebook_7):
 
 
 def test_the_token_and_the_port_can_be_set(built, tmp_path):
-    project = given_to(built, os.getuid(), tmp_path)
-    project.env["COMPOSE_PROJECT_NAME"] += "-token"
+    project = built.copy(tmp_path)
     (project.path / ".env").write_text("JUPYTER_TOKEN=open-sesame\n")
     project.compose("up", "--detach", "--wait", "notebook")
     assert (
@@ -134,7 +119,7 @@ def test_the_token_and_the_port_can_be_set(built, tmp_path):
 
 def test_the_lock_is_written_by_its_owner_and_stays_when_nothing_changed(built, tmp_path):
     uid = 20345 if is_root() else os.getuid()
-    project = given_to(built, uid, tmp_path)
+    project = built.copy(tmp_path, uid)
     lock = project.path / "requirements.lock"
     before = lock.read_text()
     project.compose("run", "--rm", "lock")
@@ -200,7 +185,7 @@ def test_a_fresh_clone_by_another_user_works(built):
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
         folder = Path(name)
         folder.chmod(0o777)
-        project = given_to(built, 0, folder)
+        project = built.copy(folder, 0)
         for command in (
             ["init", "-q", "-b", "main"],
             ["add", "-A"],

@@ -45,7 +45,9 @@ def server(host) -> int:
 
 
 def test_tini_stands_above_the_server(host):
-    assert pids(host)[1].startswith("tini -- /usr/local/bin/entrypoint.sh --as-owner jupyter lab")
+    assert pids(host)[1].startswith(
+        "tini -s -- /usr/local/bin/entrypoint.sh --as-owner jupyter lab"
+    )
     assert status(host, server(host))["PPid"] == "1"
 
 

@@ -10,7 +10,7 @@ if [[ ${1-} != --as-owner ]]; then
         drop=(setpriv --reuid="$(stat -c %u "$PWD")" --regid="$(stat -c %g "$PWD")" --clear-groups
             --no-new-privs --bounding-set=-all --inh-caps=-all)
     fi
-    exec "${drop[@]}" tini -- "$0" --as-owner "$@"
+    exec "${drop[@]}" tini -s -- "$0" --as-owner "$@"
 fi
 shift
 
