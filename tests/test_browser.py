@@ -80,6 +80,9 @@ def test_the_lab_runs_the_notebook(running, page, tmp_path):
     page.locator(".jp-RenderedImage img").first.scroll_into_view_if_needed()
     page.screenshot(path=tmp_path / "lab.png")
     checks_after_the_run(page, running)
+    assert page.get_by_text("Jupyter news").count() == 0
+    log = running.compose("logs", "--no-log-prefix", "notebook").stdout
+    assert log == running.start_log
 
 
 def test_notebook_7_runs_the_notebook(notebook_7, page, tmp_path):

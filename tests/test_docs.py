@@ -26,6 +26,7 @@ def opens_a_page(command: str, project: Project) -> None:
         url = terminal.wait_for(URL + r"(?=\s)").group()
         with urllib.request.urlopen(url) as page:
             assert page.status == 200
+        assert "uv run" in command or "arning" not in terminal.text, terminal.text
         terminal.press(CTRL_C)
         if "uv run" in command:
             terminal.wait_for(r"Shut down this Jupyter server \(y/\[n\]\)\?")

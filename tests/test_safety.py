@@ -213,6 +213,7 @@ def test_the_memory_limit_is_named_when_it_kills(started):
 def test_a_shell_in_the_container_is_the_owners(running):
     done = engine_exec(running, "id -u; stat -c %u .; touch shell; stat -c %u shell; rm shell")
     assert done.stdout.split() == [str(running.data.stat().st_uid)] * 3
+    assert done.stderr == ""
     for line in engine_exec(running, "grep Cap /proc/self/status").stdout.splitlines():
         assert line.split()[1] == "0" * 16
 
