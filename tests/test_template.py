@@ -120,7 +120,9 @@ def test_the_lock_holds_what_is_asked_for_with_hashes_for_every_python():
     lock = (TEMPLATE / "requirements.lock").read_text()
     locked = re.findall(r"^([a-z0-9-]+)==(\S+)( ;.*)? \\$", lock, re.MULTILINE)
     asked = [
-        line for line in (TEMPLATE / "requirements.txt").read_text().splitlines() if line[0] != "#"
+        line
+        for line in (TEMPLATE / "requirements.txt").read_text().splitlines()
+        if line and line[0] != "#"
     ]
     assert sorted(asked) == sorted(
         [

@@ -1,0 +1,170 @@
+"""The image: complete in spite of what was dropped, the same after a broken build, and no larger with the data."""
+
+import json
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+USE = """
+import io, jsonschema, matplotlib.pyplot as plt, nbconvert, numpy as np, numpy.testing, pandas as pd, requests, scipy
+import pandas.testing, sklearn.datasets, sklearn.utils.estimator_checks
+from matplotlib import font_manager
+from scipy import fft, integrate, linalg, optimize, signal, sparse, spatial, special, stats
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
+
+np.testing.assert_allclose(np.linalg.solve(np.eye(2) * 2, [2, 4]), [1, 2])
+table = pd.DataFrame({"a": [1, 2, 2], "b": ["x", "y", None]})
+pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(table.to_csv(index=False))), table)
+assert table.groupby("a").size().loc[2] == 2
+assert abs(integrate.quad(np.sin, 0, np.pi)[0] - 2) < 1e-9
+assert optimize.minimize(lambda x: (x[0] - 3) ** 2, [0]).success
+assert stats.ttest_ind([1, 2, 3], [7, 8, 9]).pvalue < 0.01
+assert sparse.eye(3).sum() == 3 and special.gamma(5) == 24 and len(fft.fft([1, 2])) == 2
+x, y = sklearn.datasets.load_iris(return_X_y=True)
+assert LogisticRegression(max_iter=500).fit(x, y).score(x, y) > 0.9
+assert HistGradientBoostingRegressor().fit(x, y).score(x, y) > 0.9
+sklearn.utils.estimator_checks.check_estimator(LogisticRegression())
+plt.plot([1, 2]); plt.title(r"$\\alpha$ Größe"); plt.savefig("/tmp/plot.png"); plt.savefig("/tmp/plot.svg"); plt.savefig("/tmp/plot.pdf")
+assert "DejaVu" in font_manager.findfont("DejaVu Sans", fallback_to_default=False)
+jsonschema.validate({"a": 1}, {"type": "object"}, format_checker=jsonschema.FormatChecker())
+"""
+
+# Every library is whole: what it needs is there in the right version, and so is each file that it lists.
+WHOLE = """
+import importlib.metadata as metadata, json
+from packaging.requirements import Requirement
+problems = []
+for library in metadata.distributions():
+    problems += [str(file) for file in library.files if not file.locate().exists()]
+    for need in map(Requirement, library.requires or []):
+        if not need.marker or need.marker.evaluate({"extra": ""}):
+            if not need.specifier.contains(metadata.version(need.name), prereleases=True):
+                problems.append(f"{library.name}: {need}")
+print(json.dumps(problems))
+"""
+
+# Every file with its hash. Of bytecode, whose header holds a time, that it belongs to the source as it is now.
+CONTENT = """
+import hashlib, importlib.util, json, os, struct
+from pathlib import Path
+content = {}
+for path in sorted(Path("/opt/venv").rglob("*")):
+    if path.suffix == ".pyc":
+        source = Path(importlib.util.source_from_cache(str(path))).stat()
+        size_time = struct.pack("<LL", int(source.st_mtime), source.st_size)
+        content[str(path)] = path.read_bytes()[8:16] == size_time
+    elif path.is_symlink():
+        content[str(path)] = os.readlink(path)
+    elif path.is_file():
+        content[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+print(json.dumps(content))
+"""
+
+
+def in_image(project, script: str) -> str:
+    return project.run(
+        "docker", "run", "--rm", "--tmpfs=/tmp", project.slug, "python", "-c", script
+    ).stdout
+
+
+def content(project) -> dict[str, str | bool]:
+    """Return the hash of each installed file."""
+    return json.loads(in_image(project, CONTENT))
+
+
+def layers(project) -> list[str]:
+    done = project.run("docker", "inspect", "--format={{json .RootFS.Layers}}", project.slug)
+    return json.loads(done.stdout)
+
+
+def build(project, *args: str) -> str:
+    """Build the image and return the log."""
+    return project.compose("--progress=plain", "build", *args, "notebook").stderr
+
+
+def large_layer(log: str) -> str:
+    """Return how the step went that installs the large libraries."""
+    (step,) = re.findall(r"^#(\d+) .*install -r /tmp/large\.lock", log, re.MULTILINE)[:1]
+    return re.findall(rf"^#{step} (CACHED|DONE)", log, re.MULTILINE)[0]
+
+
+def test_each_library_works(built):
+    in_image(built, USE)
+
+
+def test_nothing_is_missing_and_all_fits_together(built):
+    assert json.loads(in_image(built, WHOLE)) == []
+
+
+def test_bytecode_is_complete_and_up_to_date(built):
+    files = content(built)
+    compiled = {name: good for name, good in files.items() if name.endswith(".pyc")}
+    assert all(compiled.values())
+    sources = [n for n in files if "/site-packages/" in n and n.endswith(".py")]
+    assert len(compiled) > 0.99 * len(sources)
+
+
+def test_a_change_of_notebook_and_data_builds_no_library(new_project, built):
+    project = new_project()
+    build(project)
+    before = layers(project)
+    with (project.data / "process_cars.ipynb").open("a") as file:
+        file.write("\n")
+    (project.data / "cars_sampled.csv").write_text("a,b\n1,2\n")
+    build(project)
+    assert layers(project)[:-1] == before[:-1]
+
+
+def test_data_costs_nothing(new_project, built):
+    project = new_project()
+    build(project)
+    before = layers(project)
+    with (project.data / "large.csv").open("wb") as file:
+        file.truncate(5 * 1024**3)
+    log = build(project)
+    unit = {"B": 1, "kB": 1e3, "MB": 1e6}
+    sent = re.findall(r"transferring context: ([\d.]+)(\w+)", log)
+    assert sum(float(size) * unit[name] for size, name in sent) < 2e6
+    assert layers(project) == before
+
+
+def test_a_small_library_leaves_the_large_layer_as_it_is(new_project, built):
+    project = new_project()
+    build(project)
+    before = layers(project)
+    with (project.path / "requirements.txt").open("a") as file:
+        file.write("tabulate\n")
+    project.compose("run", "--rm", "--build", "lock")
+    assert large_layer(build(project)) == "CACHED"
+    assert len(set(layers(project)) - set(before)) <= 4
+    assert in_image(project, "import tabulate; print(tabulate.tabulate([[1]]))")
+
+
+def test_a_cancelled_build_leaves_no_trace(new_project, built):
+    """A build is killed while it installs the large libraries; the next equals one from nothing."""
+    project = new_project()
+    asked = project.path / "requirements.txt"
+    asked.write_text(asked.read_text().replace("\n\n", "\ntoolz\n\n", 1))
+    with subprocess.Popen(
+        ["docker", "compose", "--progress=plain", "build", "notebook"],
+        cwd=project.path,
+        env={**os.environ, **project.env},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as first:
+        for line in first.stderr:
+            if "Prepared" in line or "Installed" in line:
+                break
+        time.sleep(0.5)
+        first.kill()
+    build(project)
+    after_cancelled = content(project)
+    build(project, "--no-cache")
+    assert after_cancelled == content(project)
+    assert any("/toolz/" in name for name in after_cancelled)
