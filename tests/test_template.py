@@ -17,6 +17,7 @@ CHOICES = [
     for choice in value
 ]
 FILES = {
+    ".devcontainer/devcontainer.json",
     ".dockerignore",
     ".gitattributes",
     ".github/dependabot.yml",
