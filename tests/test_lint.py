@@ -47,13 +47,15 @@ def test_generated_project(bake, interface):
     passes("ruff", "format", "--isolated", "--line-length=100", "--check", ".", cwd=project)
     passes("hadolint", "Dockerfile", cwd=project)
     passes("shellcheck", "entrypoint.sh", cwd=project)
-    passes(
-        "check-jsonschema",
-        "--builtin-schema",
-        "vendor.compose-spec",
-        "docker-compose.yml",
-        cwd=project,
-    )
+    workflows = sorted((project / ".github/workflows").iterdir())
+    passes("actionlint", *workflows)
+    passes("zizmor", "--offline", "--quiet", "--persona=pedantic", ".github", cwd=project)
+    for schema, files in {
+        "compose-spec": ["docker-compose.yml"],
+        "github-workflows": workflows,
+        "dependabot": [".github/dependabot.yml"],
+    }.items():
+        passes("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files, cwd=project)
 
 
 @pytest.mark.engine
