@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import inspect, missing
-from test_compose import given_to, is_root, less_first_column, owners, rows
+from test_compose import is_root, less_first_column, owners, rows
 
 INSIDE = """
 id -u; id -un; pwd; command -v python; echo new >mine.txt
@@ -23,7 +23,7 @@ papermill process_cars.ipynb out.ipynb >/dev/null 2>&1; echo $?
 
 def test_it_names_what_the_compose_file_and_the_image_have(default_project):
     content = json.loads((default_project.path / ".devcontainer/devcontainer.json").read_text())
-    assert content["name"] == "My ML Project"
+    assert content["name"] == default_project.slug
     assert (default_project.path / ".devcontainer" / content["dockerComposeFile"]).is_file()
     assert content["customizations"]["vscode"]["settings"] == {
         "python.defaultInterpreterPath": "/opt/venv/bin/python"
@@ -41,7 +41,7 @@ def test_it_opens_with_the_same_image_kernel_and_owner(built):
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
         folder = Path(name)
         folder.chmod(0o777)
-        project = given_to(built, uid, folder)
+        project = built.copy(folder, uid)
         # The tool asks for the name of its user, and that number has none on this machine.
         (folder / "id").write_text("#!/bin/sh\necho student\n")
         (folder / "id").chmod(0o755)
