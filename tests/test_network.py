@@ -277,10 +277,14 @@ def second_engine(folder: Path):
     socket = f"unix://{folder}/docker.sock"
     log = folder / "log"
     (folder / "daemon.json").write_text("{}")  # not the settings of the first one
+    # A bridge of its own: with `none`, dockerd removes docker0, which is the first engine's.
+    bridge = ["ip", "link", "add", "name", "ml-docker-test", "type", "bridge"]
+    subprocess.run(bridge, check=True)
+    subprocess.run(["ip", "address", "add", "172.31.254.1/24", "dev", bridge[4]], check=True)
     with log.open("w") as file:
         process = subprocess.Popen(
             ["dockerd", f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--host={socket}",
-             f"--pidfile={folder}/pid", f"--config-file={folder}/daemon.json", "--bridge=none",
+             f"--pidfile={folder}/pid", f"--config-file={folder}/daemon.json", f"--bridge={bridge[4]}",
              "--iptables=false", "--ip6tables=false"],
             stdout=file, stderr=file,
         )  # fmt: skip
@@ -294,6 +298,7 @@ def second_engine(folder: Path):
     finally:
         process.terminate()
         process.wait(60)
+        subprocess.run(["ip", "link", "delete", bridge[4]], check=True)
 
 
 def test_on_a_usb_stick_to_an_engine_that_has_never_seen_the_base_image(built, tmp_path):
