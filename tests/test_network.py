@@ -189,7 +189,8 @@ def proxy(bridge, tmp_path):
     with log.open("w") as file:
         process = subprocess.Popen(
             [*tool, "--listen-host", bridge, "--listen-port", str(port), "--set", f"confdir={folder}",
-             "--set", f"ssl_verify_upstream_trusted_ca={machine}", "--set", "flow_detail=1"],
+             "--set", f"ssl_verify_upstream_trusted_ca={machine}", "--set", "flow_detail=1",
+             "--set", "stream_large_bodies=1m"],
             stdout=file, stderr=file,
         )  # fmt: skip
     end = time.monotonic() + 60
