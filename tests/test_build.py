@@ -85,7 +85,8 @@ def layers(project) -> list[str]:
 
 def build(project, *args: str) -> str:
     """Build the image and return the log."""
-    return project.compose("--progress=plain", "build", *args, "notebook").stderr
+    done = project.compose("--progress=plain", "build", *args, "notebook")
+    return done.stdout + done.stderr
 
 
 def large_layer(log: str) -> str:
@@ -130,6 +131,7 @@ def test_data_costs_nothing(new_project, built):
     log = build(project)
     unit = {"B": 1, "kB": 1e3, "MB": 1e6}
     sent = re.findall(r"transferring context: ([\d.]+)(\w+)", log)
+    assert sent
     assert sum(float(size) * unit[name] for size, name in sent) < 2e6
     assert layers(project) == before
 
@@ -155,10 +157,11 @@ def test_a_cancelled_build_leaves_no_trace(new_project, built):
         ["docker", "compose", "--progress=plain", "build", "notebook"],
         cwd=project.path,
         env={**os.environ, **project.env},
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     ) as first:
-        for line in first.stderr:
+        for line in first.stdout:
             if "Prepared" in line or "Installed" in line:
                 break
         time.sleep(0.5)
