@@ -17,8 +17,8 @@ lint: $(UV)  ## check the template's own files and a generated project
 lock: $(UV)  ## renew the lock of the tools and the lock of the generated project
 	$(UV) lock --upgrade && cd *{{cookiecutter.project_slug}}* && $(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version=3.11 --custom-compile-command='docker compose run --rm lock' --output-file=requirements.lock requirements.txt
 
-bench:  ## measure beside two baselines, on a Docker engine (half an hour); ROUNDS=3
-	$(RUN) --with matplotlib benchmarks/bench.py
+bench: $(UV)  ## measure beside two baselines, on a Docker engine (half an hour); ROUNDS=3
+	$(RUN) --with matplotlib python benchmarks/bench.py
 
 .uv/bin/uv:
 	python3 -m venv .uv && .uv/bin/pip install --quiet uv
