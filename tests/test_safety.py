@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -150,9 +151,7 @@ def test_an_unreachable_index_is_named(new_project):
 
 def test_a_missing_folder_is_an_error_and_is_not_made_by_root(built, tmp_path):
     project = built.copy(tmp_path)
-    for path in project.data.iterdir():
-        path.unlink()
-    project.data.rmdir()
+    shutil.rmtree(project.data)
     done = project.compose("up", "--detach", "notebook", check=False)
     project.compose("down")
     assert done.returncode and "bind source path does not exist" in done.stderr
