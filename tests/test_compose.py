@@ -128,7 +128,9 @@ def test_the_lock_is_written_by_its_owner_and_stays_when_nothing_changed(built, 
 
     with (project.path / "requirements.txt").open("a") as file:
         file.write("tabulate\n")
-    project.compose("run", "--rm", "lock")
+    done = project.compose("run", "--rm", "lock")
+    assert re.search(r"^Resolved \d+ packages", done.stderr, re.MULTILINE)
+    assert "warning" not in done.stderr and "--hash" not in done.stdout
     added = set(lock.read_text().splitlines()) - set(before.splitlines())
     assert next(line for line in added if re.match(r"[a-z]", line)).startswith("tabulate==")
     assert lock.stat().st_uid == uid

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from conftest import ROOT, TEMPLATE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).parents[1]
-(PROJECT,) = ROOT.glob("*{{cookiecutter.project_slug}}*")
-NOTEBOOK = PROJECT / "data/input/process_cars.ipynb"
-SAMPLE = PROJECT / "data/input/cars_sampled.csv"
+NOTEBOOK = TEMPLATE / "data/input/process_cars.ipynb"
+SAMPLE = TEMPLATE / "data/input/cars_sampled.csv"
 CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
 # Runs the cells of step 1 in the project's environment, then each case read from standard input.
 # Answers with one JSON line: per case what went wrong ("" if nothing) and what was printed.
@@ -93,7 +92,7 @@ def code_of(*ids: str) -> list[str]:
 @pytest.fixture(scope="session")
 def python() -> Path:
     """The Python of an environment made from the project's lock; kept between runs."""
-    requirements, lock = PROJECT / "requirements.txt", PROJECT / "requirements.lock"
+    requirements, lock = TEMPLATE / "requirements.txt", TEMPLATE / "requirements.lock"
     key = hashlib.sha256(requirements.read_bytes() + lock.read_bytes() + sys.version.encode())
     folder = Path(tempfile.gettempdir(), f"ml-docker-notebook-{os.getuid()}-{key.hexdigest()[:12]}")
     interpreter = folder / "bin/python"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import tomllib
 
@@ -197,6 +198,34 @@ def test_git_ignores_data_and_outputs_but_not_notebooks(default_project, tmp_pat
         text=True,
     )
     assert set(done.stdout.split()) == FILES | {"data/input/mine.ipynb"}
+
+
+def test_git_takes_notebooks_without_outputs_when_told_as_the_readme_says(
+    default_project, tmp_path
+):
+    project = tmp_path / "p"
+    subprocess.run(["cp", "-r", default_project.path, project], check=True)
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    (told,) = re.findall("`(git config .+)`", readme)
+
+    def git(*arguments):
+        command = ["git", *arguments]
+        return subprocess.run(command, cwd=project, capture_output=True, check=True).stdout
+
+    git("init", "-q")
+    git(*shlex.split(told)[1:])
+    git("add", "-A")
+    notebook = project / "data/input/process_cars.ipynb"
+    stored = notebook.read_bytes()
+    assert git("show", ":data/input/process_cars.ipynb") == stored
+    content = json.loads(stored)
+    cell = next(cell for cell in content["cells"] if cell["cell_type"] == "code")
+    cell["outputs"] = [{"name": "stdout", "output_type": "stream", "text": ["run"]}]
+    cell["execution_count"] = 1
+    notebook.write_text(json.dumps(content), encoding="utf-8")
+    git("add", "-A")
+    assert git("show", ":data/input/process_cars.ipynb") == stored
+    assert '"run"' in notebook.read_text(encoding="utf-8")
 
 
 def test_the_template_itself_has_no_name_that_windows_cannot_hold():

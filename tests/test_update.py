@@ -12,20 +12,20 @@ from conftest import ROOT, TEMPLATE
 HOSTILE = """it's "Größe" \\ $HOME `id` # 🚗"""
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
     """Return a function that runs a command in a folder, as somebody whose home is empty."""
-    for name, value in {
-        "HOME": tmp_path, "USERPROFILE": tmp_path, "GIT_CONFIG_NOSYSTEM": 1,
+    home = tmp_path_factory.mktemp("home")
+    env = {
+        **os.environ, "HOME": str(home), "USERPROFILE": str(home), "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_AUTHOR_NAME": "x", "GIT_AUTHOR_EMAIL": "x@example.org",
         "GIT_COMMITTER_NAME": "x", "GIT_COMMITTER_EMAIL": "x@example.org",
         "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, str(value))
+    }  # fmt: skip
 
     def _run(folder, *command, status=0, typed=None):
         done = subprocess.run(
-            command, cwd=folder, input=typed, capture_output=True, encoding="utf-8"
+            command, cwd=folder, env=env, input=typed, capture_output=True, encoding="utf-8"
         )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
@@ -33,17 +33,30 @@ def run(tmp_path, monkeypatch):
     return _run
 
 
-@pytest.fixture
-def template(run, tmp_path):
-    """A git copy of the template, with the version that users have, v1.0.0."""
-    copy = tmp_path / "template"
+@pytest.fixture(scope="module")
+def start(run, tmp_path_factory):
+    """A folder with a git copy of the template, v1.0.0, and a project made of it with cruft."""
+    folder = tmp_path_factory.mktemp("start")
+    copy = folder / "template"
     copy.mkdir()
     shutil.copy(ROOT / "cookiecutter.json", copy)
     shutil.copytree(ROOT / "hooks", copy / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(TEMPLATE, copy / TEMPLATE.name)
     run(copy, "git", "init", "-q")
     release(run, copy, "v1.0.0")
-    return copy
+    texts = [f"{key}={HOSTILE}" for key in ("project_name", "description", "author_name")]
+    answers = json.dumps(dict(text.split("=", 1) for text in texts) | {"project_slug": "mine"})
+    run(folder, "cruft", "create", "-y", "--extra-context", answers, str(copy))
+    run(folder / "mine", "git", "init", "-q")
+    release(run, folder / "mine", "start")
+    run(folder / "mine", "cruft", "check")
+    return folder
+
+
+@pytest.fixture
+def template(start, tmp_path):
+    """The template with the version that users have, v1.0.0."""
+    return shutil.copytree(start / "template", tmp_path / "template")
 
 
 def release(run, folder, tag):
@@ -78,15 +91,10 @@ def newer(template, run):
 
 
 @pytest.fixture
-def project(run, template, tmp_path):
-    """A project made with cruft, committed, and then changed by its owner."""
-    texts = [f"{key}={HOSTILE}" for key in ("project_name", "description", "author_name")]
-    answers = json.dumps(dict(text.split("=", 1) for text in texts) | {"project_slug": "mine"})
-    run(tmp_path, "cruft", "create", "-y", "--extra-context", answers, str(template))
-    mine = tmp_path / "mine"
-    run(mine, "git", "init", "-q")
-    release(run, mine, "start")
-    run(mine, "cruft", "check")
+def project(run, start, template, tmp_path):
+    """A project made with cruft and then changed by its owner."""
+    mine = shutil.copytree(start / "mine", tmp_path / "mine")
+    edit(mine / ".cruft.json", json.dumps(str(start / "template")), json.dumps(str(template)))
     edit(mine / "README.md", "\n## Stop\n", "\nMy own words.\n\n## Stop\n")
     with (mine / "requirements.txt").open("a", encoding="utf-8") as file:
         file.write("polars\n")
