@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Project, inspect, missing
+from conftest import Project, base_of, inspect, missing
 
 pytestmark = pytest.mark.engine
 PAPERMILL = ("papermill", "process_cars.ipynb", "out.ipynb")
@@ -167,10 +167,8 @@ def test_it_builds_when_the_sample_is_gone_and_data_stays_outside(new_project):
 
 @pytest.mark.parametrize("python", ["3.11", "3.14"])
 def test_other_pythons_build_and_run_the_notebook(new_project, python):
-    base = os.environ.get("BASE_IMAGE", "")
-    env = {"BASE_IMAGE": base.replace("3.13", python)} if "3.13" in base else {}
     project = new_project(python_version=python)
-    project.env.update(env)
+    project.env.update(base_of(python))
     project.compose("run", "--rm", "--build", "notebook", *PAPERMILL)
     assert rows(project.data / "processed.csv") == less_first_column(
         project.data / "cars_sampled.csv"
