@@ -133,9 +133,7 @@ def test_what_was_saved_is_there_after_a_restart(interface, request, page, tmp_p
             assert time.monotonic() < end, "not saved"
             document.keyboard.press("Control+s")
             document.wait_for_timeout(1000)
-        for (
-            tab
-        ) in page.context.pages:  # or they complain about the connection that the restart cuts
+        for tab in page.context.pages:  # or they complain when the restart cuts the connection
             tab.goto("about:blank")
 
         project.compose("restart", "notebook")
