@@ -1,7 +1,6 @@
 """Closed by default, and clear about what went wrong. Each test names the line that it guards."""
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -9,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import inspect, missing
+from conftest import inspect, is_root, missing
 from hypothesis import find
 from hypothesis import strategies as st
 
@@ -174,7 +173,7 @@ def test_a_folder_that_cannot_be_written_to_is_said(built, tmp_path):
 
 
 def test_a_full_disk_is_said_and_loses_nothing(built, tmp_path):
-    if os.geteuid() != 0:
+    if not is_root():
         missing("root", "only root can mount a small file system")
     project = built.copy(tmp_path)
     small = project.path / "data" / "small"
