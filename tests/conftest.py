@@ -104,8 +104,10 @@ class Project:
 class Engine:
     """An empty engine of its own on this machine, which nothing reaches but its socket. For root."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, **settings):
         """Keep all that it needs in `folder`, whose path must be short, as sockets need one."""
+        # Never the settings of the first one.
+        (folder / "daemon.json").write_text(json.dumps(settings))
         self.host = f"unix://{folder}/docker.sock"
         self.folder = folder
         number = os.getpid() % 250
@@ -114,7 +116,6 @@ class Engine:
 
     def __enter__(self):
         name, address = self.bridge
-        (self.folder / "daemon.json").write_text("{}")  # not the settings of the first one
         subprocess.run(["ip", "link", "add", "name", name, "type", "bridge"], check=True)
         subprocess.run(["ip", "address", "add", address, "dev", name], check=True)
         try:
