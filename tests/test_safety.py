@@ -247,7 +247,7 @@ def test_a_notebook_may_install_packages_after_one_override(new_project):
     project = new_project()
     if is_root():
         os.chown(project.data, 20345, 20345)
-    override(project, "PIP_PREFIX")
+    override(project, "/.packages")
     with (project.path / "requirements.txt").open("a") as file:
         file.write("pip\n")
     cell = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None}
@@ -273,6 +273,8 @@ def test_publishing_needs_one_override_and_asks_for_the_password_over_tls(built,
     override(project, "certfile")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
     project.run(*command, "-keyout", "key.pem", "-out", "certificate.pem")
+    project.run("git", "init", "-q")
+    assert project.run("git", "check-ignore", "key.pem", ".env").stdout == "key.pem\n.env\n"
     (command,) = re.findall(r"`docker (compose run .* passwd; .*)`", readme(project))
     with Terminal(f"docker {command}", project.path, {**project.env, "PASSWORD": ""}) as terminal:
         for prompt in ("Enter password:", "Verify password:"):
