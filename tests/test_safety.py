@@ -228,7 +228,9 @@ def override(project, word: str) -> None:
 
 def test_the_documented_shell_is_the_owners(built, tmp_path):
     uid = 20345 if is_root() else os.getuid()
+    gid = 20777 if is_root() else os.getgid()
     project = built.copy(tmp_path, uid, 0o700)
+    os.chown(project.data, uid, gid)
     (command,) = re.findall(r"`docker (compose exec .* bash)`", readme(project))
     project.compose("up", "--detach", "notebook")
     try:
@@ -237,9 +239,9 @@ def test_the_documented_shell_is_the_owners(built, tmp_path):
     finally:
         project.compose("down", "--timeout", "1")
     made = (project.data / "mine").stat()
-    assert done.stderr == "" and (made.st_uid, made.st_gid) == (uid, uid)
+    assert done.stderr == "" and (made.st_uid, made.st_gid) == (uid, gid)
     user, group, *capabilities = done.stdout.splitlines()
-    assert (user, group) == (str(uid), str(uid))
+    assert (user, group) == (str(uid), str(gid))
     assert {line.split()[1] for line in capabilities} == {"0" * 16}
 
 
