@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -22,6 +23,11 @@ def missing(what: str, reason: str) -> None:
     if what in os.environ.get("ML_DOCKER_REQUIRE", "").split(","):
         pytest.fail(f"{what} is required here: {reason}")
     pytest.skip(reason)
+
+
+def is_root() -> bool:
+    """Tell whether the tests run as root of a machine that has one."""
+    return os.name == "posix" and os.geteuid() == 0
 
 
 def free_port() -> int:
@@ -99,6 +105,60 @@ def base_of(python: str) -> dict[str, str]:
     """Return the setting of the base image for another Python, where BASE_IMAGE names one for 3.13."""
     base = os.environ.get("BASE_IMAGE", "")
     return {"BASE_IMAGE": base.replace("3.13", python)} if "3.13" in base else {}
+
+
+class Engine:
+    """An empty engine of its own on this machine, which nothing reaches but its socket. For root."""
+
+    def __init__(self, folder: Path, **settings):
+        """Keep all that it needs in `folder`, whose path must be short, as sockets need one."""
+        # Never the settings of the first one.
+        (folder / "daemon.json").write_text(json.dumps(settings))
+        self.host = f"unix://{folder}/docker.sock"
+        self.folder = folder
+        number = os.getpid() % 250
+        # A bridge of its own: with `none`, dockerd removes docker0, which is the first engine's.
+        self.bridge = (f"ml-docker-{number}", f"172.31.{number}.1/24")
+
+    def __enter__(self):
+        name, address = self.bridge
+        subprocess.run(["ip", "link", "add", "name", name, "type", "bridge"], check=True)
+        subprocess.run(["ip", "address", "add", address, "dev", name], check=True)
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        # An engine that was killed leaves this behind.
+        subprocess.run(["umount", "--quiet", self.folder / "data"])
+        subprocess.run(["ip", "link", "delete", self.bridge[0]], check=True)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                ["dockerd", f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec",
+                 f"--pidfile={self.folder}/pid", f"--config-file={self.folder}/daemon.json",
+                 f"--host={self.host}", f"--bridge={self.bridge[0]}",
+                 "--iptables=false", "--ip6tables=false"],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        end = time.monotonic() + 60
+        while subprocess.run(
+            ["docker", "--host", self.host, "info"], capture_output=True
+        ).returncode:
+            if self.process.poll() is not None or time.monotonic() > end:
+                missing("second-engine", (self.folder / "log").read_text()[-500:])
+            time.sleep(0.5)
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        """End the engine alone, as a system does, or with SIGKILL."""
+        self.process.send_signal(how)
+        self.process.wait(60)
 
 
 def inspect(name: str) -> dict:

@@ -9,14 +9,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Project, base_of, inspect, missing
+from conftest import Project, base_of, inspect, is_root, missing
 
 pytestmark = pytest.mark.engine
 PAPERMILL = ("papermill", "process_cars.ipynb", "out.ipynb")
-
-
-def is_root() -> bool:
-    return os.name == "posix" and os.geteuid() == 0
 
 
 def less_first_column(path) -> list[list[str]]:

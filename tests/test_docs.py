@@ -87,7 +87,7 @@ def test_the_generated_readme(new_project, tmp_path):
             else:
                 succeeds(typed, project)
             done.append(command.split("  ")[0])
-    assert len(done) == 8
+    assert len(done) == 9
     assert (project.data / "processed.csv").stat().st_size > 500_000
     assert {p.name for p in project.data.iterdir()} >= {"processed.csv", "out.ipynb"}
 

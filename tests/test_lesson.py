@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from conftest import ROOT, Project, free_port
+from conftest import ROOT, Project, free_port, is_root
 
 LESSON = ROOT / "docs/lesson.md"
 BLOCK = re.compile(r"^ *```console(?P<kind>.*)\n(?P<text>(?:.*\n)*?) *```$", re.MULTILINE)
@@ -147,7 +147,7 @@ def test_the_lesson(engine, tmp_path, record_property):
                 (project.path / ".env").write_text(
                     f"JUPYTER_PORT={port}\n" + (f"BASE_IMAGE={base}\n" if base else "")
                 )
-                if os.geteuid() == 0:
+                if is_root():
                     project.run("chown", "-R", "20345:20345", ".")
         print(f"lesson: {len(lesson) + len(checks)} commands run, {compared} outputs compared")
         record_property("compared", compared)

@@ -4,7 +4,6 @@ All servers stand on this machine, on the address at which containers reach it.
 """
 
 import base64
-import contextlib
 import http.server
 import json
 import os
@@ -20,7 +19,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Project, free_port, inspect, missing
+from conftest import Engine, Project, free_port, inspect, is_root, missing
 from test_compose import PAPERMILL, less_first_column, rows
 
 pytestmark = pytest.mark.engine
@@ -279,44 +278,13 @@ def test_without_any_network_everything_works(built, tmp_path):
         built.compose("down", **env)
 
 
-@contextlib.contextmanager
-def second_engine(folder: Path):
-    """A second, empty engine on this machine, which nothing reaches but its socket."""
-    socket = f"unix://{folder}/docker.sock"
-    log = folder / "log"
-    (folder / "daemon.json").write_text("{}")  # not the settings of the first one
-    # A bridge of its own: with `none`, dockerd removes docker0, which is the first engine's.
-    bridge = ["ip", "link", "add", "name", "ml-docker-test", "type", "bridge"]
-    subprocess.run(bridge, check=True)
-    subprocess.run(["ip", "address", "add", "172.31.254.1/24", "dev", bridge[4]], check=True)
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            ["dockerd", f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--host={socket}",
-             f"--pidfile={folder}/pid", f"--config-file={folder}/daemon.json", f"--bridge={bridge[4]}",
-             "--iptables=false", "--ip6tables=false"],
-            stdout=file, stderr=file,
-        )  # fmt: skip
-    try:
-        end = time.monotonic() + 60
-        while subprocess.run(["docker", "--host", socket, "info"], capture_output=True).returncode:
-            if process.poll() is not None or time.monotonic() > end:
-                missing("second-engine", log.read_text()[-500:])
-            time.sleep(0.5)
-        yield socket
-    finally:
-        process.terminate()
-        process.wait(60)
-        subprocess.run(["ip", "link", "delete", bridge[4]], check=True)
-
-
 def test_on_a_usb_stick_to_an_engine_that_has_never_seen_the_base_image(built, tmp_path):
-    if not shutil.which("dockerd") or os.geteuid():
+    if not shutil.which("dockerd") or not is_root():
         missing("second-engine", "only root with a dockerd can start a second engine")
     built.run("docker", "save", "--output", str(tmp_path / "stick.tar"), built.slug)
     shutil.copytree(built.path, tmp_path / built.slug)
-    # A short path, as sockets need one.
-    with tempfile.TemporaryDirectory() as folder, second_engine(Path(folder)) as socket:
-        env = {"DOCKER_HOST": socket, "JUPYTER_PORT": str(free_port())}
+    with tempfile.TemporaryDirectory() as folder, Engine(Path(folder)) as second:
+        env = {"DOCKER_HOST": second.host, "JUPYTER_PORT": str(free_port())}
         project = Project(tmp_path / built.slug, env)
         assert project.run("docker", "images", "--all", "--quiet").stdout == ""
         project.run("docker", "load", "--input", str(tmp_path / "stick.tar"))

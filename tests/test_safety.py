@@ -5,13 +5,18 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import pytest
-from conftest import inspect, missing
+from conftest import inspect, is_root, missing
 from hypothesis import find
 from hypothesis import strategies as st
+from terminal import CTRL_C, Terminal
 
 pytestmark = pytest.mark.engine
 
@@ -174,7 +179,7 @@ def test_a_folder_that_cannot_be_written_to_is_said(built, tmp_path):
 
 
 def test_a_full_disk_is_said_and_loses_nothing(built, tmp_path):
-    if os.geteuid() != 0:
+    if not is_root():
         missing("root", "only root can mount a small file system")
     project = built.copy(tmp_path)
     small = project.path / "data" / "small"
@@ -209,12 +214,106 @@ def test_the_memory_limit_is_named_when_it_kills(started):
     assert inspect_all(project)["State"]["Running"]
 
 
-def test_a_shell_in_the_container_is_the_owners(running):
-    done = engine_exec(running, "id -u; stat -c %u .; touch shell; stat -c %u shell; rm shell")
-    assert done.stdout.split() == [str(running.data.stat().st_uid)] * 3
-    assert done.stderr == ""
-    for line in engine_exec(running, "grep Cap /proc/self/status").stdout.splitlines():
-        assert line.split()[1] == "0" * 16
+def readme(project) -> str:
+    return (project.path / "README.md").read_text(encoding="utf-8")
+
+
+def override(project, word: str) -> None:
+    """Save the README's snippet that holds a word as docker-compose.override.yml."""
+    (snippet,) = [
+        text for text in re.findall(r"^```yaml\n(.*?)^```$", readme(project), re.MULTILINE | re.DOTALL) if word in text
+    ]  # fmt: skip
+    (project.path / "docker-compose.override.yml").write_text(snippet)
+
+
+def test_the_documented_shell_is_the_owners(built, tmp_path):
+    uid = 20345 if is_root() else os.getuid()
+    gid = 20777 if is_root() else os.getgid()
+    project = built.copy(tmp_path, uid, 0o700)
+    os.chown(project.data, uid, gid)
+    (command,) = re.findall(r"`docker (compose exec .* bash)`", readme(project))
+    project.compose("up", "--detach", "notebook")
+    try:
+        script = "touch mine; id -u; id -g; grep Cap /proc/self/status"
+        done = project.run("docker", *command.replace("exec", "exec -T").split(), "-c", script)
+    finally:
+        project.compose("down", "--timeout", "1")
+    made = (project.data / "mine").stat()
+    assert done.stderr == "" and (made.st_uid, made.st_gid) == (uid, gid)
+    user, group, *capabilities = done.stdout.splitlines()
+    assert (user, group) == (str(uid), str(gid))
+    assert {line.split()[1] for line in capabilities} == {"0" * 16}
+
+
+def test_a_notebook_may_install_packages_after_one_override(new_project):
+    project = new_project()
+    if is_root():
+        os.chown(project.data, 20345, 20345)
+    override(project, "/.packages")
+    with (project.path / "requirements.txt").open("a") as file:
+        file.write("pip\n")
+    cell = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None}
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for name, source in [("install", "%pip install seaborn"), ("use", "import seaborn, numpy")]:
+        cells = [cell | {"source": source}]
+        text = {
+            "cells": cells,
+            "metadata": {"kernelspec": spec},
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+        (project.data / f"{name}.ipynb").write_text(json.dumps(text))
+        project.compose("run", "--rm", "--build", "notebook", "papermill", f"{name}.ipynb", "-")
+    packages = project.data / ".packages"
+    assert {path.stat().st_uid for path in packages.rglob("*")} == {project.data.stat().st_uid}
+    # Only what was missing: a second numpy would take the place of the locked one.
+    assert {path.name.split("-")[0] for path in packages.rglob("*.dist-info")} == {"seaborn"}
+
+
+def test_publishing_needs_one_override_and_asks_for_the_password_over_tls(built, tmp_path):
+    project = built.copy(tmp_path)
+    override(project, "certfile")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    project.run(*command, "-keyout", "key.pem", "-out", "certificate.pem")
+    project.run("git", "init", "-q")
+    assert project.run("git", "check-ignore", "key.pem", ".env").stdout == "key.pem\n.env\n"
+    (command,) = re.findall(r"`docker (compose run .* passwd; .*)`", readme(project))
+    with Terminal(f"docker {command}", project.path, {**project.env, "PASSWORD": ""}) as terminal:
+        for prompt in ("Enter password:", "Verify password:"):
+            terminal.wait_for(prompt)
+            terminal.press(b"open sesame\r")
+        hashed = terminal.wait_for(r"argon2:\S+").group()
+    (project.path / ".env").write_text(f"JUPYTER_BIND=0.0.0.0\nPASSWORD='{hashed}'\n")
+    project.compose("up", "--detach", "--wait", "notebook")
+    try:
+        assert project.printed_url().startswith("https://127.0.0.1:")
+        (port,) = inspect(project.container())["NetworkSettings"]["Ports"]["8888/tcp"]
+        assert port["HostIp"] == "0.0.0.0"
+        secure = ssl.create_default_context(cafile=project.path / "certificate.pem")
+        for password, shown in [("wrong", "/login"), ("open sesame", "/lab")]:
+            browser = urllib.request.build_opener(
+                urllib.request.HTTPSHandler(context=secure), urllib.request.HTTPCookieProcessor()
+            )
+            login = f"https://localhost:{port['HostPort']}/login?next=%2Flab"
+            page = browser.open(login).read().decode()
+            xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page)[1]
+            form = urllib.parse.urlencode({"_xsrf": xsrf, "password": password}).encode()
+            try:
+                assert urllib.parse.urlsplit(browser.open(login, form).url).path == shown
+            except urllib.error.HTTPError as error:
+                assert (password, error.code) == ("wrong", 401)
+    finally:
+        project.compose("down", "--timeout", "1")
+
+
+def test_the_snippets_of_the_readme_start_what_the_image_starts(built):
+    override(built, "certfile")
+    try:
+        config = json.loads(built.compose("config", "--format", "json", PASSWORD="x").stdout)
+    finally:
+        (built.path / "docker-compose.override.yml").unlink()
+    command = config["services"]["notebook"]["command"]
+    assert command[: len(command) - 3] == inspect(built.slug)["Config"]["Cmd"]
 
 
 def test_orphans_are_reaped(running):
@@ -232,8 +331,6 @@ def test_a_server_that_hangs_becomes_unhealthy(started):
 
 
 def test_ctrl_c_ends_a_plain_docker_run(built):
-    from terminal import CTRL_C, Terminal
-
     with Terminal(f"docker run --rm -it {built.slug}", built.path) as terminal:
         terminal.wait_for("Open http")
         terminal.press(CTRL_C)
