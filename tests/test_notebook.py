@@ -91,9 +91,9 @@ def code_of(*ids: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def python() -> Path:
+def python(default_project) -> Path:
     """The Python of an environment made from the project's lock; kept between runs."""
-    requirements, lock = PROJECT / "requirements.txt", PROJECT / "requirements.lock"
+    requirements, lock = (default_project.path / f"requirements.{kind}" for kind in ("txt", "lock"))
     key = hashlib.sha256(requirements.read_bytes() + lock.read_bytes() + sys.version.encode())
     folder = Path(tempfile.gettempdir(), f"ml-docker-notebook-{os.getuid()}-{key.hexdigest()[:12]}")
     interpreter = folder / "bin/python"
