@@ -37,6 +37,10 @@ FILES = {
 }
 
 
+LESS = {("license", "none"): {"LICENSE"}}  # files that a choice takes away, and that it brings
+MORE = {("cluster", "dask"): {"CLUSTER.md", "data/input/process_cars_dask.ipynb"}}
+
+
 def files(project) -> set[str]:
     """Return the names of all files of a project, with `/` between folders."""
     return {p.relative_to(project.path).as_posix() for p in project.path.rglob("*") if p.is_file()}
@@ -59,7 +63,7 @@ def test_the_default_project_has_these_files_and_no_other(default_project):
 @pytest.mark.parametrize(("question", "choice"), CHOICES)
 def test_each_choice_writes_its_project(bake, default_project, question, choice):
     project = bake(**{question: choice})
-    expected = FILES - {"LICENSE"} if (question, choice) == ("license", "none") else FILES
+    expected = FILES - LESS.get((question, choice), set()) | MORE.get((question, choice), set())
     assert files(project) == expected
     text = "".join(
         (project.path / f).read_text(encoding="utf-8")
@@ -71,6 +75,9 @@ def test_each_choice_writes_its_project(bake, default_project, question, choice)
     )
     is_default = QUESTIONS[question][0] == choice
     assert (text == default) == is_default
+    if question == "cluster" and choice == "dask":
+        services = yaml.safe_load((project.path / "docker-compose.yml").read_text())["services"]
+        assert set(services) == {"notebook", "scheduler", "worker", "lock"}
     if question == "python_version":
         assert f"FROM python:{choice}-slim-trixie AS official\n" in text
     if question == "interface":
@@ -96,9 +103,11 @@ def test_who_wants_neither_cluster_nor_graphics_card_has_no_line_of_them(default
         assert not re.search(r"\bdask|distributed|torch|nvidia|cuda|scheduler", text), name
 
 
-def test_nothing_of_the_template_is_left(default_project):
-    for name in FILES - {"requirements.lock"}:
-        text = (default_project.path / name).read_text(encoding="utf-8")
+@pytest.mark.parametrize("answers", [{}, {"cluster": "dask", "accelerator": "nvidia"}])
+def test_nothing_of_the_template_is_left(bake, answers):
+    project = bake(**answers)
+    for name in files(project) - {"requirements.lock"}:
+        text = (project.path / name).read_text(encoding="utf-8")
         if not name.endswith((".csv", ".ipynb")):
             assert not re.search(r"(?<!\$)\{\{|\{%|%\}|cookiecutter", text), name
             assert "\n\n\n" not in text, f"{name}: litter of blank lines"

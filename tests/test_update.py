@@ -43,6 +43,7 @@ def template(run, tmp_path):
     shutil.copytree(ROOT / "templates", copy / "templates")
     shutil.copytree(TEMPLATE, copy / TEMPLATE.name)
     run(copy, "git", "init", "-q")
+    run(copy, "git", "add", "--force", ".")  # .gitignore is that of the projects
     release(run, copy, "v1.0.0")
     return copy
 
@@ -171,3 +172,18 @@ def test_a_project_made_without_cruft_can_be_linked_later(run, template, tmp_pat
     run(mine, "cruft", "update", "-y")
     assert "STOPSIGNAL" in (mine / "Dockerfile").read_text(encoding="utf-8")
     assert (mine / "README.md").read_text(encoding="utf-8").startswith("# Mine\n")
+
+
+def test_a_cluster_can_be_added_later(run, template, project):
+    """The same template with another answer: the owner's changes stay, the cluster comes."""
+    newer(template, run)
+    run(project, "cruft", "update", "-y", "--variables-to-update", '{"cluster": "dask"}')
+    assert words(project)[0] == [True] * 4
+    assert not list(project.rglob("*.rej"))
+    compose = (project / "docker-compose.yml").read_text(encoding="utf-8")
+    assert "\n  scheduler:\n" in compose and "<<<<<<<" not in compose
+    asked = (project / "requirements.txt").read_text(encoding="utf-8")
+    assert "\ndask[dataframe,distributed]\n" in asked and asked.endswith("\npolars\n")
+    assert (project / "data" / "input" / "process_cars_dask.ipynb").exists()
+    lock = (project / "requirements.lock").read_text(encoding="utf-8")
+    assert "\ndistributed==" in lock and "<<<<<<<" not in lock
