@@ -14,8 +14,8 @@ test: $(UV)  ## run all tests; what the machine lacks is skipped, with the reaso
 lint: $(UV)  ## check the template's own files and a generated project
 	$(RUN) pytest tests/test_lint.py
 
-lock: $(UV)  ## renew the lock of the tools and the lock of the generated project
-	$(UV) lock --upgrade && cd *{{cookiecutter.project_slug}}* && $(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version=3.11 --custom-compile-command='docker compose run --rm lock' --output-file=requirements.lock requirements.txt
+lock: $(UV)  ## renew the lock of the tools and the four locks of generated projects
+	$(UV) lock --upgrade && $(RUN) .ci/lock
 
 bench: $(UV)  ## measure beside two baselines, on a Docker engine (half an hour); ROUNDS=3
 	$(RUN) --with matplotlib python benchmarks/bench.py

@@ -8,20 +8,18 @@ from pathlib import Path
 
 from cookiecutter import __version__, config
 
-# One line: nothing that cookiecutter evaluates, no blank at either end, no control characters,
-# line separators, text-direction overrides, lone surrogates or non-characters.
+# Nothing that cookiecutter evaluates, no blank at either end, nothing that ends or turns the line.
 LINE = (
     r"(?!.*\{[%#{])(?!\s)"
     r"[^\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]+(?<!\s)"
 )
 SAFE = "characters in one line, no control characters, no { before {, % or #"
-RESERVED = "(?!(con|prn|aux|nul|(com|lpt)[0-9])$)"  # by Windows
 PORT = "102[4-9]|10[3-9][0-9]|1[1-9][0-9]{2}|[2-9][0-9]{3}|[1-5][0-9]{4}|6[0-4][0-9]{3}"
 PORT += "|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 RULES = {  # question: what its answer must match, and that in words
     "project_name": ("(?=.{1,100}$)" + LINE, f"1 to 100 {SAFE}"),
     "project_slug": (
-        RESERVED + "(?=.{1,50}$)[a-z0-9]+(-[a-z0-9]+)*",
+        "(?!(con|prn|aux|nul|(com|lpt)[0-9])$)(?=.{1,50}$)[a-z0-9]+(-[a-z0-9]+)*",  # for Windows
         "at most 50 of a-z, 0-9 and single hyphens, no reserved name, such as my-ml-project",
     ),
     "description": ("(?=.{1,200}$)" + LINE, f"1 to 200 {SAFE}"),
@@ -29,6 +27,8 @@ RULES = {  # question: what its answer must match, and that in words
     "python_version": (r"3\.1[1-4]", "3.13, 3.14, 3.12 or 3.11"),
     "interface": ("lab|notebook", "lab or notebook"),
     "port": (PORT, "a whole number from 1024 to 65535, such as 8888"),
+    "accelerator": ("cpu|nvidia", "cpu or nvidia"),
+    "cluster": ("none|dask", "none or dask"),
     "license": (r"MIT|BSD-3-Clause|Apache-2\.0|none", "MIT, BSD-3-Clause, Apache-2.0 or none"),
 }
 

@@ -103,7 +103,7 @@ def test_the_readme_of_the_template(engine, tmp_path):
     env = {"JUPYTER_PORT": str(free_port()), "COMPOSE_PROJECT_NAME": f"readme-{os.getpid()}"}
     place = Project(tmp_path, env)
     with Terminal(first.replace("gh:org/ml-docker", str(ROOT)), tmp_path) as terminal:
-        for _ in range(8):
+        for _ in range(10):
             terminal.press(b"\r")
         assert terminal.exit_code() == 0, terminal.text
     opens_a_page(start, place)

@@ -23,6 +23,8 @@ GOOD = {
     "python_version": "3.13",
     "interface": "lab",
     "port": "8888",
+    "accelerator": "cpu",
+    "cluster": "none",
     "license": "MIT",
     "_template": "here",
 }
@@ -91,6 +93,7 @@ def test_the_rules_are_for_the_questions_and_their_choices():
         ("project_slug", "con"), ("project_slug", "com1"), ("project_slug", "lpt9"),
         ("project_slug", "a\n"), ("project_slug", "é"), ("project_slug", "١"),
         ("python_version", "2.7"), ("python_version", "3x13"), ("python_version", 3.13),
+        ("accelerator", "gpu"), ("accelerator", ""), ("cluster", "Dask"), ("cluster", None),
         ("interface", "Lab"), ("interface", "lab\n"), ("license", "GPL"), ("license", True),
         ("port", "notaport"), ("port", 8888), ("port", "٨٨٨٨"), ("port", " 8888"), ("port", "8_888"),
     ],
@@ -181,12 +184,12 @@ def test_the_slug_follows_from_any_name(name, slug):
 # The command
 
 
-def test_enter_eight_times_gives_the_default_project(cookiecutter, default_project):
-    done = cookiecutter(str(ROOT), typed="\n" * 8)
+def test_enter_ten_times_gives_the_default_project(cookiecutter, default_project):
+    done = cookiecutter(str(ROOT), typed="\n" * 10)
     assert done.returncode == 0, done.stdout + done.stderr
     for label in ("Name of the project, as people read it", "JupyterLab: files, tabs, terminal"):
         assert label in done.stdout
-    assert "[8/8]" in done.stdout and "[9/" not in done.stdout
+    assert "[10/10]" in done.stdout and "[11/" not in done.stdout
     assert "The project is in the folder my-ml-project." in done.stdout
     for path in default_project.path.rglob("*"):
         if path.is_file():
@@ -195,7 +198,9 @@ def test_enter_eight_times_gives_the_default_project(cookiecutter, default_proje
 
 
 def test_a_menu_asks_again_and_free_text_is_taken_as_typed(cookiecutter):
-    typed = """it's "Größe" \\ $HOME [bold] 🚗\n\nWhat: {it} # is\n\n7\nthree\n3\n2\n9000\n4\n"""
+    typed = (
+        """it's "Größe" \\ $HOME [bold] 🚗\n\nWhat: {it} # is\n\n7\nthree\n3\n2\n9000\n\n\n4\n"""
+    )
     done = cookiecutter(str(ROOT), typed=typed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("Please select one of the available options") == 2
@@ -209,7 +214,7 @@ def test_a_menu_asks_again_and_free_text_is_taken_as_typed(cookiecutter):
 
 
 def test_all_faults_are_told_at_once_and_the_answers_can_be_corrected(cookiecutter):
-    done = cookiecutter(str(ROOT), typed="Mine 🚗\nBad/Slug!\n{{ 1+1 }}\n\n\n\n80\n\n")
+    done = cookiecutter(str(ROOT), typed="Mine 🚗\nBad/Slug!\n{{ 1+1 }}\n\n\n\n80\n\n\n\n")
     assert done.returncode == 1 and made(cookiecutter) == []
     lines = done.stderr.splitlines()
     assert lines[0].startswith("project_slug: not 'Bad/Slug!'. Type at most 50 of a-z")
@@ -230,7 +235,7 @@ def test_all_faults_are_told_at_once_and_the_answers_can_be_corrected(cookiecutt
     "slug", ["a/b", "../up", "/", ".", "..", " ", "\\", "x" * 300, "a\0b", "con"]
 )
 def test_a_slug_is_refused_before_a_folder_of_its_name_is_made(cookiecutter, slug):
-    done = cookiecutter(str(ROOT), typed=f"\n{slug}\n" + "\n" * 6)
+    done = cookiecutter(str(ROOT), typed=f"\n{slug}\n" + "\n" * 8)
     assert done.returncode == 1 and done.stderr.startswith("project_slug: not '")
     assert made(cookiecutter) == []
     assert sorted(p.name for p in cookiecutter.folder.parent.iterdir()) == [
@@ -252,7 +257,7 @@ def test_the_refusal_can_be_printed_on_an_old_console(cookiecutter, encoding):
 
 def test_jinja_is_refused_wherever_it_comes_from(cookiecutter, tmp_path):
     lines = []
-    lines += cookiecutter(str(ROOT), typed="{{ 1+1 }}\n" + "\n" * 7).stderr.splitlines()
+    lines += cookiecutter(str(ROOT), typed="{{ 1+1 }}\n" + "\n" * 9).stderr.splitlines()
     lines += cookiecutter(str(ROOT), "--no-input", "project_name={{ 1+1 }}").stderr.splitlines()
     replay = tmp_path / "saved.json"
     replay.write_text(json.dumps({"cookiecutter": {**GOOD, "project_name": "{{ 1+1 }}"}}))

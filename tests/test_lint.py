@@ -1,11 +1,17 @@
 """Linters, on the template's own files and on what it generates. Both pass as they are written."""
 
+import itertools
+import json
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TEMPLATE
+from conftest import ROOT, TEMPLATE, Project
 
+QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+MATRIX = ("cluster", "accelerator", "interface", "python_version")
+CHOICES = {question: QUESTIONS[question] for question in MATRIX}
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
@@ -32,36 +38,61 @@ def test_workflows_of_the_template():
     passes("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
 
 
-@pytest.mark.parametrize("interface", ["lab", "notebook"])
-def test_generated_project(bake, interface):
-    project = bake(interface=interface).path
-    passes(
-        "ruff",
-        "check",
-        "--isolated",
-        "--select=E,F,I,B,UP,SIM",
-        "--line-length=100",
-        ".",
-        cwd=project,
-    )
-    passes("ruff", "format", "--isolated", "--line-length=100", "--check", ".", cwd=project)
-    passes("hadolint", "Dockerfile", cwd=project)
-    passes("shellcheck", "entrypoint.sh", cwd=project)
-    workflows = sorted((project / ".github/workflows").iterdir())
+@pytest.fixture(scope="session")
+def every_file(bake) -> dict[str, list[Path]]:
+    """The files of all combinations of choices, by name: of files with the same content one."""
+    found = {}
+    for values in itertools.product(*CHOICES.values()):
+        project = bake(**dict(zip(CHOICES, values, strict=True))).path
+        for path in project.rglob("*"):
+            if path.is_file():
+                same = found.setdefault(path.relative_to(project).as_posix(), {})
+                same.setdefault(path.read_bytes(), path)
+    return {name: list(same.values()) for name, same in found.items()}
+
+
+def of_kind(every_file: dict[str, list[Path]], pattern: str) -> list[Path]:
+    """Return the files whose name matches a pattern; there must be some."""
+    paths = [path for name, same in every_file.items() if fnmatch(name, pattern) for path in same]
+    assert paths, pattern
+    return paths
+
+
+def test_notebooks_and_scripts_of_every_combination(every_file):
+    notebooks = of_kind(every_file, "*.ipynb")
+    ruff = ("--isolated", "--line-length=100")
+    passes("ruff", "check", *ruff, "--select=E,F,I,B,UP,SIM", *notebooks)
+    passes("ruff", "format", *ruff, "--check", *notebooks)
+    passes("shellcheck", *of_kind(every_file, "*.sh"))
+
+
+def test_dockerfiles_of_every_combination(every_file):
+    dockerfiles = of_kind(every_file, "Dockerfile")
+    assert len(dockerfiles) >= len(CHOICES["interface"]) * len(CHOICES["python_version"])
+    passes("hadolint", *dockerfiles)
+
+
+def test_workflows_and_schemas_of_every_combination(every_file):
+    workflows = of_kind(every_file, ".github/workflows/*.yml")
     passes("actionlint", *workflows)
-    passes("zizmor", "--offline", "--quiet", "--persona=pedantic", ".github", cwd=project)
+    for folder in {path.parents[1] for path in workflows}:
+        passes("zizmor", "--offline", "--quiet", "--persona=pedantic", folder)
     for schema, files in {
-        "compose-spec": ["docker-compose.yml"],
+        "compose-spec": of_kind(every_file, "docker-compose*.yml"),
         "github-workflows": workflows,
-        "dependabot": [".github/dependabot.yml"],
+        "dependabot": of_kind(every_file, ".github/dependabot.yml"),
     }.items():
-        passes("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files, cwd=project)
+        passes("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
 @pytest.mark.engine
-def test_compose_accepts_the_file(engine, bake):
-    for port in ("8888", "9000"):
-        project = bake(port=port)
-        done = project.compose("--profile", "*", "config")
-        assert f'published: "{port}"' in done.stdout
-        assert done.stderr == ""
+def test_compose_accepts_every_combination(engine, every_file):
+    for path in of_kind(every_file, "docker-compose.yml"):
+        done = Project(path.parent).compose("--profile", "*", "config", "--quiet")
+        assert done.stderr == "", path.read_text()
+
+
+@pytest.mark.engine
+def test_compose_publishes_the_port_that_was_answered(engine, bake):
+    done = bake(port="9000").compose("config")
+    assert 'published: "9000"' in done.stdout

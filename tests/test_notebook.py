@@ -1,4 +1,7 @@
-"""The sample data and the sample notebook, run without Docker from the project's own lock."""
+"""The sample data and the sample notebooks, run without Docker from the project's own lock.
+
+What is said of Step 1 is said of both: process_cars.ipynb and, for `cluster: dask`, process_cars_dask.ipynb.
+"""
 
 import ast
 import codecs
@@ -9,6 +12,7 @@ import http.server
 import io
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -21,24 +25,38 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import ROOT, TEMPLATE
+from conftest import ROOT, TEMPLATE, Project
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NOTEBOOK = TEMPLATE / "data/input/process_cars.ipynb"
+(DASK_NOTEBOOK,) = (TEMPLATE / "data/input").glob("*process_cars_dask.ipynb*")
 SAMPLE = TEMPLATE / "data/input/cars_sampled.csv"
-CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
 # Runs the cells of step 1 in the project's environment, then each case read from standard input.
 # Answers with one JSON line: per case what went wrong ("" if nothing) and what was printed.
+# The cluster is this process, which does a task when its result is wanted, on blocks of very few lines.
 HARNESS = """
-import contextlib, io, json, os, resource, sys
+import contextlib, functools, io, json, os, resource, sys
+
+class Here:
+    def submit(self, task, *args, pure, priority=0):
+        future = type("Future", (), {})()
+        future.result = functools.partial(task, *args)
+        return future
+
+    def nthreads(self):
+        return {"here": 1}
+
 cells, cases = json.load(sys.stdin)
-names = {}
+names = {"client": Here()}
 for cell in cells:
     exec(compile(cell, "cell", "exec"), names)
 answers = []
 for case in cases:
     os.chdir(case["folder"])
+    if "Block" in names:
+        size = os.path.getsize(case["source"]) if os.path.isfile(case["source"]) else 0
+        names["BLOCK"] = case.get("block", max(24, size // 40))
     printed = io.StringIO()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     limit = case.get("file_size_limit", resource.RLIM_INFINITY)
@@ -84,15 +102,15 @@ class Run(NamedTuple):
         return next(cell["outputs"] for cell in self.cells if cell["id"] == cell_id)
 
 
-def code_of(*ids: str) -> list[str]:
+def code_of(*ids: str, notebook: Path = NOTEBOOK) -> list[str]:
     """Return the code of the notebook's cells with these ids."""
-    return ["".join(cell["source"]) for cell in CELLS if cell["id"] in ids]
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["id"] in ids]
 
 
-@pytest.fixture(scope="session")
-def python() -> Path:
-    """The Python of an environment made from the project's lock; kept between runs."""
-    requirements, lock = TEMPLATE / "requirements.txt", TEMPLATE / "requirements.lock"
+def environment(project: Project) -> Path:
+    """Return the Python of an environment made from the project's lock; kept between runs."""
+    requirements, lock = (project.path / f"requirements.{kind}" for kind in ("txt", "lock"))
     key = hashlib.sha256(requirements.read_bytes() + lock.read_bytes() + sys.version.encode())
     folder = Path(tempfile.gettempdir(), f"ml-docker-notebook-{os.getuid()}-{key.hexdigest()[:12]}")
     interpreter = folder / "bin/python"
@@ -110,22 +128,37 @@ def python() -> Path:
 
 
 @pytest.fixture(scope="session")
-def step1(python):
-    """A function that runs step 1 on many cases in one process: `step1([case, …]) -> [Answer, …]`."""
+def python(default_project) -> Path:
+    """The Python of the default project."""
+    return environment(default_project)
 
-    def run(cases: list[dict]) -> list[Answer]:
-        done = subprocess.run(
-            [python, "-c", HARNESS],
-            input=json.dumps([code_of("helpers", "core"), cases]),
-            env=os.environ | {"NO_PROXY": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        return [Answer(*answer) for answer in json.loads(done.stdout)]
 
-    return run
+@pytest.fixture(scope="session")
+def dask_python(bake) -> Path:
+    """The Python of a project with a cluster."""
+    return environment(bake(cluster="dask"))
+
+
+def steps(python: Path, notebook: Path, cases: list[dict]) -> list[Answer]:
+    """Run step 1 of a notebook on many cases in one process."""
+    done = subprocess.run(
+        [python, "-c", HARNESS],
+        input=json.dumps([code_of("helpers", "core", notebook=notebook), cases]),
+        env=os.environ | {"NO_PROXY": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return [Answer(*answer) for answer in json.loads(done.stdout)]
+
+
+@pytest.fixture(scope="session", params=["pandas", "dask"])
+def step1(request) -> Callable[[list[dict]], list[Answer]]:
+    """A function that runs step 1 on many cases: `step1([case, …]) -> [Answer, …]`."""
+    if request.param == "dask":
+        return functools.partial(steps, request.getfixturevalue("dask_python"), DASK_NOTEBOOK)
+    return functools.partial(steps, request.getfixturevalue("python"), NOTEBOOK)
 
 
 def papermill(python: Path, folder: Path, **parameters: str) -> Run:
@@ -235,8 +268,10 @@ def test_sample_has_the_columns_formats_and_dirt_of_the_real_data():
 # --- the notebook as a file --------------------------------------------------------------------
 
 
-def test_notebook_is_stored_clean():
-    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("path", [NOTEBOOK, DASK_NOTEBOOK], ids=["pandas", "dask"])
+def test_notebook_is_stored_clean(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cells = notebook["cells"]
     assert notebook["nbformat"] == 4 and notebook["nbformat_minor"] == 5
     assert notebook["metadata"] == {
         "kernelspec": {
@@ -246,18 +281,20 @@ def test_notebook_is_stored_clean():
         },
         "language_info": {"name": "python"},
     }
-    for cell in CELLS:
+    for cell in cells:
         assert re.fullmatch(r"[a-z0-9-]+", cell["id"])
         if cell["cell_type"] == "code":
             assert (cell["outputs"], cell["execution_count"]) == ([], None)
-    assert len({cell["id"] for cell in CELLS}) == len(CELLS)
-    assert [cell["id"] for cell in CELLS if "parameters" in cell["metadata"].get("tags", [])] == [
+    assert len({cell["id"] for cell in cells}) == len(cells)
+    assert [cell["id"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])] == [
         "parameters"
     ]
-    assert code_of("parameters") == ['source = "cars_sampled.csv"\noutput = "processed.csv"']
-    assert "synthetic" in "".join(CELLS[0]["source"])
-    assert b"\r" not in NOTEBOOK.read_bytes()
-    assert "{{" not in NOTEBOOK.read_text(encoding="utf-8")
+    assert code_of("parameters", notebook=path) == [
+        'source = "cars_sampled.csv"\noutput = "processed.csv"'
+    ]
+    assert "synthetic" in "".join(cells[0]["source"])
+    assert b"\r" not in path.read_bytes()
+    assert not re.search(r"\{[{%#]", path.read_text(encoding="utf-8"))
 
 
 # --- step 1: the column is dropped and nothing else changes ------------------------------------
@@ -458,8 +495,6 @@ def test_faults_are_one_sentence_and_change_nothing(step1, tmp_path):
         ({"output": "nowhere/out.csv"}, "output nowhere/out.csv must be the name of a file"),
         ({"output": "/proc/out.csv"}, "output /proc/out.csv cannot be written"),
         ({"source": "large.csv", "file_size_limit": 5_000}, "output old.csv cannot be written"),
-        ({"source": "http://127.0.0.1:1/a.csv"}, "could not be downloaded (ConnectionError)"),
-        ({"source": "http://"}, "source http:// could not be downloaded (InvalidURL)"),
     ]
     standard = {"folder": str(tmp_path), "source": "good.csv", "output": "old.csv"}
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
@@ -486,24 +521,40 @@ class Pages(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.mark.notebook
-def test_source_may_be_a_url(step1, tmp_path):
+@pytest.fixture(scope="module")
+def pages() -> Iterator[str]:
+    """The address of a web server."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        case = {"folder": str(tmp_path), "output": "out.csv"}
-        good, none, broken = step1(
-            [case | {"source": f"{address}/{name}.csv"} for name in ("good", "none", "broken")]
-        )
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-    assert good.fault == ""
-    assert "Downloading" in good.printed
+
+
+@pytest.mark.notebook
+def test_source_may_be_a_url(step1, tmp_path, pages):
+    case = {"folder": str(tmp_path), "output": "out.csv"}
+    addresses = [f"{pages}/{name}.csv" for name in ("good", "none", "broken")]
+    addresses += ["http://127.0.0.1:1/a.csv", "http://"]
+    answers = step1([case | {"source": address} for address in addresses])
+    assert answers[0].fault == ""
     assert (tmp_path / "out.csv").read_bytes() == b"b\n2\n"
-    assert (
-        f"source {address}/none.csv could not be downloaded (the server answered 404)" in none.fault
-    )
-    assert "could not be downloaded (ChunkedEncodingError)" in broken.fault
+    for address, answer in zip(addresses[1:], answers[1:], strict=True):
+        assert answer.fault.startswith(f"Problem: source {address} ") and "\n" not in answer.fault
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+@pytest.mark.notebook
+def test_why_a_url_cannot_be_read_is_said(python, tmp_path, pages):
+    case = {"folder": str(tmp_path), "output": "out.csv"}
+    reasons = {
+        f"{pages}/none.csv": "the server answered 404",
+        f"{pages}/broken.csv": "ChunkedEncodingError",
+        "http://127.0.0.1:1/a.csv": "ConnectionError",
+        "http://": "InvalidURL",
+    }
+    answers = steps(python, NOTEBOOK, [case | {"source": address} for address in reasons])
+    for (address, reason), answer in zip(reasons.items(), answers, strict=True):
+        assert f"source {address} could not be downloaded ({reason})" in answer.fault
 
 
 @pytest.mark.notebook
@@ -513,6 +564,68 @@ def test_a_link_as_output_stays_a_link(step1, tmp_path):
     assert step1([case])[0].fault == ""
     assert (tmp_path / "link.csv").is_symlink()
     assert assert_less_first_column(SAMPLE, "utf-8", tmp_path / "real.csv") == 5_001
+
+
+# --- step 1 on many workers --------------------------------------------------------------------
+
+
+@pytest.mark.notebook
+def test_blocks_of_any_size_give_what_one_worker_gives(python, dask_python, tmp_path):
+    """Also where a block starts inside quotes, and where a letter of two bytes lies in two blocks."""
+    choose = random.Random(0)
+    parts = [",", ",", '"', '"', '""', "a", "é", "€", " ", "\n", "\n", "\r\n", "\r", 'x",\n"y']
+    cases, endings = [], {"utf-8": "é", "utf-8-sig": "é", "cp1252": "für", "utf-16": "é"}
+    for number in range(400):
+        text = "".join(choose.choices(parts, k=choose.randrange(120)))
+        encoding = choose.choice(list(endings))
+        path = tmp_path / f"{number}.csv"
+        path.write_bytes(f"k,{endings[encoding]}\n{text}".encode(encoding))
+        names = {"folder": str(tmp_path), "source": path.name, "block": choose.randrange(4, 40)}
+        cases.append(names)
+    one = steps(python, NOTEBOOK, [case | {"output": f"{case['source']}.one"} for case in cases])
+    many = steps(
+        dask_python, DASK_NOTEBOOK, [case | {"output": f"{case['source']}.many"} for case in cases]
+    )
+    for case, before, after in zip(cases, one, many, strict=True):
+        path = tmp_path / case["source"]
+        number = re.compile(r"line \d+ opens")
+        assert number.findall(before.fault) == number.findall(after.fault), path.read_bytes()
+        if not before.fault:
+            results = [path.with_name(path.name + end).read_bytes() for end in (".one", ".many")]
+            assert results[0] == results[1], path.read_bytes()
+    assert 50 < sum(bool(answer.fault) for answer in one) < 350
+
+
+@pytest.mark.notebook
+def test_many_files_become_one(dask_python, tmp_path):
+    header = "a,für,c\n"
+    contents = {
+        "cars-1.csv": (header + '1,"x\ny",é\n2,3,4').encode(),  # the last line does not end
+        "cars-2.csv": ("\n" + header + "5,6,€\r\n").encode("cp1252"),
+        "cars-3.csv": header.encode("utf-16"),
+        "cars-4.csv": ("\ufeff" + header + "7,8,9\n").encode(),
+        "other-1.csv": b"a,b\n1,2\n",
+        "other-2.csv": b"a;b\n1;2\n",
+        "quotes-1.csv": b'a,b\n1,"2\n',
+        "quotes-2.csv": b'a,b\n1,2"\n',
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    case = {"folder": str(tmp_path), "output": "out.csv"}
+    patterns = ["cars-?.csv", "other-*.csv", "quotes-*.csv", "*.csv", "nothing-*.csv"]
+    good, other, quotes, itself, nothing = steps(
+        dask_python, DASK_NOTEBOOK, [case | {"source": pattern} for pattern in patterns]
+    )
+    assert good.fault == ""
+    assert (
+        "Read cars-?.csv (4 files, cp1252, utf-16, utf-8), dropped the column 'a'." in good.printed
+    )
+    expected = 'für,c\n"x\ny",é\n3,4\n6,€\r\n8,9\n'
+    assert (tmp_path / "out.csv").read_bytes().decode() == expected
+    assert "other-2.csv has other columns than file://" in other.fault
+    assert "quotes-1.csv: line 2 opens quotes" in quotes.fault
+    assert "output out.csv is the same file as the source" in itself.fault
+    assert "source nothing-*.csv does not exist" in nothing.fault
 
 
 # --- the whole notebook, headless --------------------------------------------------------------

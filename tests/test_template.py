@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 import yaml
-from conftest import ROOT, TEMPLATE
+from conftest import ROOT
 
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 CHOICES = [
@@ -17,6 +17,7 @@ CHOICES = [
     if isinstance(value, list) and key[0] != "_"
     for choice in value
 ]
+LOCKS = ["cpu-none", "cpu-dask", "nvidia-none", "nvidia-dask"]  # accelerator-cluster
 FILES = {
     ".devcontainer/devcontainer.json",
     ".dockerignore",
@@ -37,6 +38,10 @@ FILES = {
 }
 
 
+LESS = {("license", "none"): {"LICENSE"}}  # files that a choice takes away, and that it brings
+MORE = {("cluster", "dask"): {"CLUSTER.md", "data/input/process_cars_dask.ipynb"}}
+
+
 def files(project) -> set[str]:
     """Return the names of all files of a project, with `/` between folders."""
     return {p.relative_to(project.path).as_posix() for p in project.path.rglob("*") if p.is_file()}
@@ -46,7 +51,7 @@ def test_questions_are_few_labelled_and_named_as_designed():
     asked = [key for key in QUESTIONS if key[0] != "_"]
     assert asked == [
         "project_name", "project_slug", "description", "author_name",
-        "python_version", "interface", "port", "license",
+        "python_version", "interface", "port", "accelerator", "cluster", "license",
     ]  # fmt: skip
     assert set(QUESTIONS["__prompts__"]) >= set(asked)
 
@@ -59,7 +64,7 @@ def test_the_default_project_has_these_files_and_no_other(default_project):
 @pytest.mark.parametrize(("question", "choice"), CHOICES)
 def test_each_choice_writes_its_project(bake, default_project, question, choice):
     project = bake(**{question: choice})
-    expected = FILES - {"LICENSE"} if (question, choice) == ("license", "none") else FILES
+    expected = FILES - LESS.get((question, choice), set()) | MORE.get((question, choice), set())
     assert files(project) == expected
     text = "".join(
         (project.path / f).read_text(encoding="utf-8")
@@ -71,6 +76,9 @@ def test_each_choice_writes_its_project(bake, default_project, question, choice)
     )
     is_default = QUESTIONS[question][0] == choice
     assert (text == default) == is_default
+    if question == "cluster" and choice == "dask":
+        services = yaml.safe_load((project.path / "docker-compose.yml").read_text())["services"]
+        assert set(services) == {"notebook", "scheduler", "worker", "lock"}
     if question == "python_version":
         assert f"FROM python:{choice}-slim-trixie AS official\n" in text
     if question == "interface":
@@ -90,9 +98,17 @@ def test_the_port_is_the_one_that_was_answered(bake):
     assert "8888" not in (project.path / "README.md").read_text().split("## Without Compose")[0]
 
 
-def test_nothing_of_the_template_is_left(default_project):
-    for name in FILES - {"requirements.lock"}:
-        text = (default_project.path / name).read_text(encoding="utf-8")
+def test_who_wants_neither_cluster_nor_graphics_card_has_no_line_of_them(default_project):
+    for name in FILES:
+        text = (default_project.path / name).read_text(encoding="utf-8").lower()
+        assert not re.search(r"\bdask|distributed|torch|nvidia|cuda|scheduler", text), name
+
+
+@pytest.mark.parametrize("answers", [{}, {"cluster": "dask", "accelerator": "nvidia"}])
+def test_nothing_of_the_template_is_left(bake, answers):
+    project = bake(**answers)
+    for name in files(project) - {"requirements.lock"}:
+        text = (project.path / name).read_text(encoding="utf-8")
         if not name.endswith((".csv", ".ipynb")):
             assert not re.search(r"(?<!\$)\{\{|\{%|%\}|cookiecutter", text), name
             assert "\n\n\n" not in text, f"{name}: litter of blank lines"
@@ -120,49 +136,72 @@ def test_a_second_generation_is_the_same_to_the_byte(bake, default_project):
         assert (again.path / name).read_bytes() == (default_project.path / name).read_bytes(), name
 
 
-def test_the_lock_holds_what_is_asked_for_with_hashes_for_every_python():
-    lock = (TEMPLATE / "requirements.lock").read_text()
-    locked = re.findall(r"^([a-z0-9-]+)==(\S+)( ;.*)? \\$", lock, re.MULTILINE)
-    asked = [
-        line
-        for line in (TEMPLATE / "requirements.txt").read_text().splitlines()
-        if line and line[0] != "#"
-    ]
-    assert sorted(asked) == sorted(
-        [
-            "matplotlib",
-            "notebook",
-            "numpy",
-            "pandas",
-            "papermill",
-            "requests",
-            "scikit-learn",
-            "scipy",
-        ]
-    )
-    assert set(asked) <= {name for name, _, _ in locked}
+def asked(project) -> set[str]:
+    """Return the libraries that requirements.txt names."""
+    lines = (project.path / "requirements.txt").read_text().splitlines()
+    return {line.partition("[")[0] for line in lines if line and line[0] != "#"}
+
+
+def locked(name: str) -> dict[str, set[str]]:
+    """Return the packages of a lock, each with its versions; none may be without a hash."""
+    lock = (ROOT / "templates" / f"{name}.lock").read_text()
     assert all(entry.count("--hash=sha256:") for entry in re.split(r"\n(?=[a-z0-9-]+==)", lock)[1:])
+    packages = {}
+    for package, version in re.findall(r"^([a-z0-9-]+)==(\S+)(?: ;.*)? \\$", lock, re.MULTILINE):
+        packages.setdefault(package, set()).add(version)
+    return packages
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_each_lock_holds_what_is_asked_for_with_hashes(bake, name):
+    accelerator, cluster = name.split("-")
+    project = bake(accelerator=accelerator, cluster=cluster)
+    expected = {
+        "matplotlib", "notebook", "numpy", "pandas", "papermill", "requests", "scikit-learn", "scipy",
+    }  # fmt: skip
+    expected |= {"torch"} if accelerator == "nvidia" else set()
+    expected |= {"bokeh", "dask", "s3fs"} if cluster == "dask" else set()
+    assert asked(project) == expected
+    versions = locked(name)
+    assert expected <= set(versions)
+    assert (project.path / "requirements.lock").read_bytes() == (
+        ROOT / "templates" / f"{name}.lock"
+    ).read_bytes()
     # Versions below these have known holes, mended in them.
     floors = {"jupyter-server": (2, 21), "jupyterlab": (4, 6, 2), "nbconvert": (7, 17, 1)}
-    versions = {
-        name: tuple(int(n) for n in version.split("."))
-        for name, version, _ in locked
-        if name in floors
+    for package, floor in floors.items():
+        (version,) = versions[package]
+        assert tuple(int(number) for number in version.split(".")) >= floor, package
+
+
+def test_the_locks_agree_wherever_they_can():
+    """`.ci/lock` compiles the others from the plain one; botocore wants an older python-dateutil."""
+    plain = locked("cpu-none")
+    differ = {
+        package
+        for name in LOCKS[1:]
+        for package, versions in locked(name).items()
+        if package in plain and versions != plain[package]
     }
-    assert all(versions[name] >= floor for name, floor in floors.items()), versions
+    assert differ <= {"python-dateutil"}
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 @pytest.mark.parametrize("machine", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"])
-def test_the_lock_resolves_to_wheels(tmp_path, python, machine):
+@pytest.mark.parametrize("name", LOCKS)
+def test_the_lock_resolves_to_wheels(tmp_path, name, python, machine):
     """Every package has a wheel for each Python and both architectures, so nothing is compiled."""
     done = subprocess.run(
         ["uv", "pip", "sync", "--dry-run", f"--python-version={python}", f"--target={tmp_path}",
-         f"--python-platform={machine}", "--only-binary=:all:", TEMPLATE / "requirements.lock"],
+         f"--python-platform={machine}", "--only-binary=:all:", ROOT / f"templates/{name}.lock"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"^ \+ \S+==", done.stderr, re.MULTILINE)) > 90
+    packages = set(re.findall(r"^ \+ (\S+)==", done.stderr, re.MULTILINE))
+    assert len(packages) > 90
+    # PyTorch's wheels on the package index bring CUDA along, on both architectures.
+    assert ("nvidia-cublas" in packages) == name.startswith("nvidia")
+    assert ("distributed" in packages) == name.endswith("dask")
 
 
 def test_a_clone_on_windows_keeps_what_linux_runs(default_project, tmp_path):
@@ -229,8 +268,9 @@ def test_git_takes_notebooks_without_outputs_when_told_as_the_readme_says(
 
 
 def test_the_template_itself_has_no_name_that_windows_cannot_hold():
+    """A path may have 259 characters there, some 55 of them down to cruft's own folder."""
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for name in tracked.stdout.splitlines():
-        assert not re.search(r'["|<>:?*\\]', name), name
+        assert not re.search(r'["|<>:?*\\]', name) and len(name) <= 204, name

@@ -41,8 +41,10 @@ def start(run, tmp_path_factory):
     copy.mkdir()
     shutil.copy(ROOT / "cookiecutter.json", copy)
     shutil.copytree(ROOT / "hooks", copy / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "templates", copy / "templates")
     shutil.copytree(TEMPLATE, copy / TEMPLATE.name)
     run(copy, "git", "init", "-q")
+    run(copy, "git", "add", "--force", ".")  # .gitignore is that of the projects
     release(run, copy, "v1.0.0")
     texts = [f"{key}={HOSTILE}" for key in ("project_name", "description", "author_name")]
     answers = json.dumps(dict(text.split("=", 1) for text in texts) | {"project_slug": "mine"})
@@ -84,7 +86,7 @@ def newer(template, run):
     """Release a version with another Dockerfile, lock and notebook, and a file that is new."""
     inside = template / TEMPLATE.name
     edit(inside / "Dockerfile", "\nEXPOSE 8888\n", "\nEXPOSE 8888\nSTOPSIGNAL SIGINT\n")
-    edit(inside / "requirements.lock", "\nnumpy==", "\nzipp-newer==1.0\nnumpy==")
+    edit(template / "templates" / "cpu-none.lock", "\nnumpy==", "\nzipp-newer==1.0\nnumpy==")
     edit_notebook(inside / NOTEBOOK, -1, "From the template.")
     (inside / "new.md").write_text("{{ cookiecutter.description }}\n", encoding="utf-8")
     release(run, template, "v1.1.0")
@@ -173,8 +175,23 @@ def test_a_project_made_without_cruft_can_be_linked_later(run, template, tmp_pat
     release(run, mine, "start")
     newer(template, run)
     link = ("cruft", "link", "--checkout", "v1.0.0", str(template))
-    run(mine, *link, typed="Mine\n" + "\n" * 8)
+    run(mine, *link, typed="Mine\n" + "\n" * 10)
     release(run, mine, "link")
     run(mine, "cruft", "update", "-y")
     assert "STOPSIGNAL" in (mine / "Dockerfile").read_text(encoding="utf-8")
     assert (mine / "README.md").read_text(encoding="utf-8").startswith("# Mine\n")
+
+
+def test_a_cluster_can_be_added_later(run, template, project):
+    """The same template with another answer: the owner's changes stay, the cluster comes."""
+    newer(template, run)
+    run(project, "cruft", "update", "-y", "--variables-to-update", '{"cluster": "dask"}')
+    assert words(project)[0] == [True] * 4
+    assert not list(project.rglob("*.rej"))
+    compose = (project / "docker-compose.yml").read_text(encoding="utf-8")
+    assert "\n  scheduler:\n" in compose and "<<<<<<<" not in compose
+    asked = (project / "requirements.txt").read_text(encoding="utf-8")
+    assert "\ndask[dataframe,distributed]\n" in asked and asked.endswith("\npolars\n")
+    assert (project / "data" / "input" / "process_cars_dask.ipynb").exists()
+    lock = (project / "requirements.lock").read_text(encoding="utf-8")
+    assert "\ndistributed==" in lock and "<<<<<<<" not in lock
