@@ -39,7 +39,14 @@ FILES = {
 
 
 LESS = {("license", "none"): {"LICENSE"}}  # files that a choice takes away, and that it brings
-MORE = {("cluster", "dask"): {"CLUSTER.md", "data/input/process_cars_dask.ipynb"}}
+MORE = {
+    ("accelerator", "nvidia"): {
+        "GPU.md",
+        "data/input/train_network.ipynb",
+        "docker-compose.nvidia.yml",
+    },
+    ("cluster", "dask"): {"CLUSTER.md", "data/input/process_cars_dask.ipynb"},
+}
 
 
 def files(project) -> set[str]:
