@@ -102,12 +102,11 @@ def test_a_machine_without_a_card_starts_and_says_what_is_missing_if_told_to_giv
 
 @pytest.fixture(scope="session")
 def torch_python(default_project, tmp_path_factory) -> Path:
-    """The Python of an environment from the lock, with PyTorch for processors."""
+    """The Python of an environment from the lock, with PyTorch for processors where pip is set up to find it."""
     folder = tmp_path_factory.mktemp("torch")
     done = subprocess.run(
         ["uv", "run", "-q", "--no-project", "--python", sys.executable, "--with", "pip",
-         "python", "-m", "pip", "download", "-q", "--no-deps", "--retries=0", f"--dest={folder}",
-         "--extra-index-url=https://download.pytorch.org/whl/cpu", TORCH],
+         "python", "-m", "pip", "download", "-q", "--no-deps", "--retries=0", f"--dest={folder}", TORCH],
         capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
