@@ -78,7 +78,8 @@ def test_workflows_and_schemas_of_every_combination(every_file):
     for folder in {path.parents[1] for path in workflows}:
         passes("zizmor", "--offline", "--quiet", "--persona=pedantic", folder)
     for schema, files in {
-        "compose-spec": of_kind(every_file, "docker-compose*.yml"),
+        "compose-spec": of_kind(every_file, "docker-compose*.yml")
+        + of_kind(every_file, "swarm.yml"),
         "github-workflows": workflows,
         "dependabot": of_kind(every_file, ".github/dependabot.yml"),
     }.items():
@@ -90,6 +91,18 @@ def test_compose_accepts_every_combination(engine, every_file):
     for path in of_kind(every_file, "docker-compose.yml"):
         done = Project(path.parent).compose("--profile", "*", "config", "--quiet")
         assert done.stderr == "", path.read_text()
+
+
+@pytest.mark.engine
+def test_docker_stack_accepts_every_combination(engine, every_file):
+    for path in of_kind(every_file, "swarm.yml"):
+        env = {"IMAGE": "x", "MEMORY_LIMIT": "8g"}
+        done = Project(path.parent, env).run("docker", "stack", "config", "--compose-file", path)
+        assert done.stderr == "", path.read_text()
+        for needed in env:
+            project = Project(path.parent, env | {needed: ""})
+            done = project.run("docker", "stack", "config", "--compose-file", path, check=False)
+            assert f"required variable {needed} is missing" in done.stderr
 
 
 @pytest.mark.engine

@@ -45,7 +45,12 @@ MORE = {
         "data/input/train_network.ipynb",
         "docker-compose.nvidia.yml",
     },
-    ("cluster", "dask"): {"CLUSTER.md", "data/input/process_cars_dask.ipynb"},
+    ("cluster", "dask"): {
+        "CLUSTER.md",
+        "data/input/process_cars_dask.ipynb",
+        "kubernetes.yml",
+        "swarm.yml",
+    },
 }
 
 
@@ -117,7 +122,7 @@ def test_nothing_of_the_template_is_left(bake, answers):
     for name in files(project) - {"requirements.lock"}:
         text = (project.path / name).read_text(encoding="utf-8")
         if not name.endswith((".csv", ".ipynb")):
-            assert not re.search(r"(?<!\$)\{\{|\{%|%\}|cookiecutter", text), name
+            assert not re.search(r"(?<!\$)\{\{(?!\.Node)|\{%|%\}|cookiecutter", text), name
             assert "\n\n\n" not in text, f"{name}: litter of blank lines"
             assert not re.search(r"[ \t]+$", text, re.MULTILINE), (
                 f"{name}: white space at the end of a line"

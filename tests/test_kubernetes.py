@@ -1,0 +1,105 @@
+"""kubernetes.yml: every key is one of the chart's, and the image runs as the chart would start it. No Kubernetes here."""
+
+import pytest
+import yaml
+from machines import wait_until
+
+# Of dask/helm-chart at e25bf51 (June 2026): keys whose values the templates read, and what they hand on as it is.
+POD = {"image.repository", "image.tag", "image.pullPolicy", "env", "resources", "securityContext",
+       "readinessProbe", "livenessProbe"}  # fmt: skip
+CHART = {
+    "scheduler": POD | {"replicas", "extraArgs", "serviceType", "servicePort", "serviceAccountName"},
+    "worker": POD | {"image.dask_worker", "replicas", "extraArgs", "mounts", "portDashboard"},
+    "jupyter": POD | {"command", "args", "mounts", "password", "rbac", "serviceAccountName",
+                      "serviceType", "servicePort", "extraConfig"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def values(bake) -> dict:
+    """The values of a generated project."""
+    return yaml.safe_load((bake(cluster="dask").path / "kubernetes.yml").read_text())
+
+
+def test_every_key_is_one_of_the_chart(values):
+    assert values.keys() == CHART.keys()
+    for part, content in values.items():
+        keys = set(content) - {"image"} | {f"image.{key}" for key in content["image"]}
+        assert keys <= CHART[part], part
+    assert values["jupyter"]["password"] == "", "everybody knows the password of the chart"
+
+
+@pytest.mark.engine
+def test_the_image_runs_as_the_chart_starts_it(new_project, values, tmp_path):
+    """As a user who may change nothing, with the arguments of the chart's templates, encrypted."""
+    project = new_project(cluster="dask")
+    project.compose("build", "notebook")
+    user = values["worker"]["securityContext"]
+    assert user["runAsNonRoot"] and user["runAsUser"] == user["runAsGroup"] == user["fsGroup"]
+    secrets = {"token": "a1b2c3"}
+    pem = tmp_path / "tls.pem"
+    project.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-noenc", "-subj", "/CN=cluster", "-keyout", pem, "-out", pem)  # fmt: skip
+    secrets["tls"] = pem.read_text()
+    # What the chart mounts into the notebook, with its way of setting the password.
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "jupyter_notebook_config.py").write_text(
+        f"c = get_config()\nc.NotebookApp.password = '{values['jupyter']['password']}'\n"
+    )
+    tmp_path.chmod(0o755)
+    memory, cpu = (values["worker"]["resources"]["limits"][key] for key in ("memory", "cpu"))
+    network = project.slug
+
+    def start(part: str, *args: str) -> str:
+        env = {}
+        for variable in values[part]["env"]:
+            source = variable.get("valueFrom", {}).get("secretKeyRef")
+            env[variable["name"]] = secrets[source["key"]] if source else variable["value"]
+        if part == "jupyter":
+            env["DASK_SCHEDULER_ADDRESS"] = "scheduler:8786"  # the chart's own
+        return project.run(
+            "docker", "run", "--detach", f"--name={network}-{part}", f"--network={network}",
+            f"--network-alias={part}", f"--user={user['runAsUser']}:{user['runAsGroup']}",
+            "--cap-drop=ALL", "--security-opt=no-new-privileges",
+            f"--volume={config}:/usr/local/etc/jupyter:ro",
+            *(f"--env={name}" for name in env), project.slug, *args, **env,
+        ).stdout.strip()  # fmt: skip
+
+    project.run("docker", "network", "create", network)
+    try:
+        start("scheduler", "dask", "scheduler", "--port=8786", "--dashboard-address=:8787")
+        start("worker", "dask", "worker", "scheduler:8786", "--nthreads", str(cpu),
+              "--memory-limit", memory, "--no-dashboard", "--dashboard-address", "8790")  # fmt: skip
+        start("jupyter")
+        script = (
+            "from distributed import Client; import json; c = Client(timeout=60)\n"
+            "c.wait_for_workers(1, 60); print(c.submit(sum, [1, 2]).result())\n"
+            "print(*c.scheduler_info()['workers'], [*c.scheduler_info()['workers'].values()][0]['memory_limit'])"
+        )
+        inside = ("docker", "exec", f"{network}-jupyter")
+        three, worker, limit = project.run(*inside, "python", "-c", script).stdout.split()
+        assert (three, worker[:6], limit) == ("3", "tls://", str(4 << 30))
+        probes = {
+            part: values[part]["readinessProbe"]["httpGet"] for part in ("scheduler", "jupyter")
+        }
+        for part, probe in probes.items():
+            url = f"http://{part}:{probe['port']}{probe['path']}"
+            get = f"import urllib.request as u; print(u.urlopen('{url}').status)"
+            wait_until(
+                lambda get=get: project.run(*inside, "python", "-c", get, check=False).stdout,
+                30,
+                url,
+            )
+        login = (
+            "import urllib.request as u, urllib.error as e\n"
+            "for token in ('a1b2c3', ''):\n"
+            "    try: print(u.urlopen('http://jupyter:8888/api/contents?token=' + token).status)\n"
+            "    except e.HTTPError as error: print(error.code)"
+        )
+        codes = project.run(*inside, "python", "-c", login).stdout.split()
+        assert codes == ["200", "403"]
+    finally:
+        for part in values:
+            project.run("docker", "rm", "--force", "--volumes", f"{network}-{part}", check=False)
+        project.run("docker", "network", "rm", network)
