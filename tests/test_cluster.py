@@ -97,7 +97,7 @@ def up_to_step_1(project, block: int) -> str:
 
 def start_step_1(project) -> subprocess.Popen:
     """Start step 1 on the large file, in small blocks, and return once some of them are written."""
-    name = up_to_step_1(project, 1 << 18)
+    name = up_to_step_1(project, 1 << 16)
     job = subprocess.Popen(
         ["docker", "compose", "exec", "-T", "notebook", "entrypoint.sh", "papermill", name,
          "out.ipynb", "-p", "source", "large.csv"],

@@ -73,9 +73,11 @@ def test_the_image_runs_as_the_chart_starts_it(new_project, values, tmp_path):
               "--memory-limit", memory, "--no-dashboard", "--dashboard-address", "8790")  # fmt: skip
         start("jupyter")
         script = (
-            "from distributed import Client; import json; c = Client(timeout=60)\n"
-            "c.wait_for_workers(1, 60); print(c.submit(sum, [1, 2]).result())\n"
-            "print(*c.scheduler_info()['workers'], [*c.scheduler_info()['workers'].values()][0]['memory_limit'])"
+            "from distributed import Client\n"
+            "with Client(timeout=60) as c:\n"
+            "    c.wait_for_workers(1, 60); print(c.submit(sum, [1, 2]).result())\n"
+            "    ((name, worker),) = c.scheduler_info()['workers'].items()\n"
+            "    print(name, worker['memory_limit'])"
         )
         inside = ("docker", "exec", f"{network}-jupyter")
         three, worker, limit = project.run(*inside, "python", "-c", script).stdout.split()
