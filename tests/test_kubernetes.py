@@ -80,7 +80,9 @@ def test_the_image_runs_as_the_chart_starts_it(new_project, values, tmp_path):
             "    print(name, worker['memory_limit'])"
         )
         inside = ("docker", "exec", f"{network}-jupyter")
-        three, worker, limit = project.run(*inside, "python", "-c", script).stdout.split()
+        ask = (*inside, "python", "-c", script)  # fails while the scheduler starts
+        said = wait_until(lambda: project.run(*ask, check=False).stdout, 120, "a worker is there")
+        three, worker, limit = said.split()
         assert (three, worker[:6], limit) == ("3", "tls://", str(4 << 30))
         probes = {
             part: values[part]["readinessProbe"]["httpGet"] for part in ("scheduler", "jupyter")
