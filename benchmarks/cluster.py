@@ -41,12 +41,24 @@ with silent:
     found["step 1"] = time.monotonic() - start
     found["notebook's memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if "connect" in cells:
-        start = time.monotonic()
-        exec(cells["load"])
-        found["step 2"] = time.monotonic() - start
+        from distributed import get_task_stream
+        with get_task_stream(client) as stream:
+            start = time.monotonic()
+            exec(cells["load"])
+            found["step 2"] = time.monotonic() - start
+        found["tasks of step 2, per block"] = len(stream.data) / len(records)
 print(json.dumps(found))
 """
-# What one task costs whoever hands it out, and how fast this notebook takes results and writes them.
+# What a task costs the scheduler when it gets a whole graph, as in step 2.
+GRAPH = """
+import json, time
+from distributed import Client, wait
+client, tasks = Client(), 20_000
+start = time.monotonic()
+wait(client.map(abs, client.map(abs, range(tasks // 2), pure=False), pure=False))
+print(json.dumps({"tasks": tasks, "seconds": time.monotonic() - start}))
+"""
+# What a task costs when the notebook hands it out and takes its result, as in step 1, and how fast it writes results.
 RATES = """
 import contextlib, json, sys, time
 cells = {c["id"]: "".join(c["source"]) for c in json.load(open(sys.argv[1]))["cells"]}
@@ -65,8 +77,6 @@ with contextlib.redirect_stdout(sys.stderr):
     found["writing"] = number * BLOCK / 1e6 / (time.monotonic() - start)
 print(json.dumps(found))
 """
-# Loading, counting and adding up one block.
-TASKS_OF_STEP_2 = 4
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7"]  # Okabe and Ito
 
 
@@ -134,7 +144,8 @@ class Bench:
         for notebook, workers in ((PANDAS, 0), (DASK, 1), (DASK, 2)):
             self.start(workers or 1)
             for what, value in self.inside(STEPS, notebook, source, "out.csv").items():
-                self.add(what, size, workers, value, "MB" if "memory" in what else "s")
+                unit = "MB" if "memory" in what else "1" if "tasks" in what else "s"
+                self.add(what, size, workers, value, unit)
             if workers:
                 self.add("worker's memory", size, workers, peak_memory(self.project), "MB")
             hashes.add(digest(self.project.data / "out.csv"))
@@ -145,11 +156,14 @@ class Bench:
         """What a task costs, and how fast one notebook writes."""
         self.start(2)
         (scheduler,) = pids(self.project.container("scheduler"), "dask scheduler")
-        before = processor_time(scheduler)
-        found = self.inside(RATES, DASK)
-        spent = (processor_time(scheduler) - before) / found["tasks"]
+        for what, script in (("graph", GRAPH), ("one by one", RATES)):
+            before = processor_time(scheduler)
+            found = self.inside(script, DASK)
+            spent = (processor_time(scheduler) - before) / found["tasks"]
+            self.add(f"scheduler, per task, {what}", 0, 2, spent, "s")
+            if what == "graph":
+                self.add("tasks, with workers", 0, 2, found["tasks"] / found["seconds"], "1/s")
         (self.project.data / "written").unlink()
-        self.add("scheduler, per task", 0, 2, spent, "s")
         self.add("client, per task", 0, 2, found["client"], "s")
         self.add("writing", 0, 2, found["writing"], "MB/s")
 
@@ -180,6 +194,7 @@ def plot() -> None:
     }
     sizes = sorted({size for size, _ in seconds})
     cost = {row["what"]: row["value"] for row in rows if row["GB"] == "0"}
+    of_step_2 = {row["what"]: row["value"] for row in rows if row["workers"] == "1"}
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     names = {0: "pandas notebook", 1: "Dask, 1 worker", 2: "Dask, 2 workers"}
     for place, (workers, name) in enumerate(names.items()):
@@ -193,14 +208,11 @@ def plot() -> None:
     left.set(title="Step 1, measured on two cores", xlabel="size of the file", ylabel="MB/s")
     left.legend(frameon=False)
 
-    largest = sizes[-1]
-    each = next(  # MB/s of one worker, alone, in step 2
-        row["value"] for row in rows if (row["what"], row["GB"], row["workers"]) == ("step 2", str(largest), "1")
-    )  # fmt: skip
-    each = largest * 1000 / each
+    each = sizes[-1] * 1000 / of_step_2["step 2"]  # MB/s of one worker, alone
+    task = of_step_2["tasks of step 2, per block"] * cost["scheduler, per task, graph"]
     workers = [2**i for i in range(11)]
     for block, colour in zip((1, 8, 32, 256), COLOURS, strict=True):
-        handed_out = block * 1.048576 / cost["scheduler, per task"] / TASKS_OF_STEP_2
+        handed_out = block * 1.048576 / task
         speed = [min(n * each, handed_out) / 1000 for n in workers]
         right.plot(workers, speed, color=colour, marker="o", label=f"blocks of {block} MiB")
     right.axhline(
