@@ -51,6 +51,7 @@ cells, cases = json.load(sys.stdin)
 names = {"client": Here()}
 for cell in cells:
     exec(compile(cell, "cell", "exec"), names)
+names["wait"] = lambda future, timeout: None
 answers = []
 for case in cases:
     os.chdir(case["folder"])
