@@ -218,7 +218,7 @@ def test_a_proxy_that_opens_tls(small, proxy):
     assert "certificate" in done.stderr.lower()
 
     small.env["CA_BUNDLE"] = str(certificate)
-    small.run(*build, "--target=tini", ".")
+    small.run(*build, "--target=debian", ".")
     small.run(*build, "--target=large", f"--secret=id=ca_bundle,src={certificate}", ".")
     small.compose("build", "notebook", DOCKER_CONFIG="")
     passed = log.read_text()
