@@ -6,13 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from cookiecutter import __version__, config
-
 # Nothing that cookiecutter evaluates, no blank at either end, nothing that ends or turns the line.
-LINE = (
-    r"(?!.*\{[%#{])(?!\s)"
-    r"[^\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]+(?<!\s)"
-)
+LINE = r"(?!.*\{[%#{])(?!\s)[^\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef"
+LINE += r"\ufffe\uffff]+(?<!\s)"
 SAFE = "characters in one line, no control characters, no { before {, % or #"
 PORT = "102[4-9]|10[3-9][0-9]|1[1-9][0-9]{2}|[2-9][0-9]{3}|[1-5][0-9]{4}|6[0-4][0-9]{3}"
 PORT += "|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -33,27 +29,31 @@ RULES = {  # question: what its answer must match, and that in words
 }
 
 
-def refusal(answers, raw):
-    """The lines to print, none if all is well. `raw`: the answers before cookiecutter's rendering."""
-    lines = []
+def refusal(answers, raw, old):
+    """The lines to print. `raw`: the answers before rendering; `old`: cookiecutter is too old."""
+    lines = ["cookiecutter: older than 2.6. Type uvx cookiecutter@latest."] if old else []
     for key, (pattern, words) in RULES.items():
         evaluated = re.search(r"(?s)^(?!.*slugify).*\{[%#{]", str(raw.get(key)))
         answer = raw[key] if evaluated else answers[key]
         if not isinstance(answer, str) or not re.fullmatch(pattern, answer):
             lines.append(f"{key}: not {ascii(answer)[:70]}. Type {words}.")
-    if [int(number) for number in __version__.split(".")[:2]] < [2, 6]:
-        lines.append(f"cookiecutter: not {__version__}. Type uvx cookiecutter@latest.")
     if shutil.disk_usage(".").free < 20_000_000:
         lines.append("disk: under 20 MB are free here. Make room, or go to another folder.")
-    saved = Path(config.get_user_config()["replay_dir"]).glob("*.json") if lines else ()
-    for file in sorted(saved, key=lambda file: file.stat().st_mtime)[-1:]:
-        if json.loads(file.read_text(encoding="utf-8")).get("cookiecutter") == answers:
+    if lines:
+        from cookiecutter import config  # only here: it takes longer than all the rest
+
+        saved = Path(config.get_user_config()["replay_dir"]).glob("*.json")
+        newest = max(saved, key=lambda file: file.stat().st_mtime, default=None)
+        if newest and json.loads(newest.read_text("utf-8")).get("cookiecutter") == answers:
             lines.append("Nothing was made. Correct the answers where they are saved, then type")
-            lines.append(f'cookiecutter --replay-file "{file}" "{answers["_template"]}"')
+            lines.append(f'cookiecutter --replay-file "{newest}" "{answers["_template"]}"')
     return lines
 
 
 if __name__ == "__main__":
     answers = json.loads({{cookiecutter | jsonify | jsonify}})  # noqa: F821
     raw = json.loads({{_cookiecutter | default({}) | jsonify | jsonify}})  # noqa: F821
-    sys.exit("\n".join(refusal(answers, raw)) or 0)
+    # Before 2.6 cookiecutter leaves this line break: _jinja2_env_vars do not reach hooks.
+    old = """{% if true %}
+{% endif %}"""
+    sys.exit("\n".join(refusal(answers, raw, old)) or 0)

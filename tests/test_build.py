@@ -36,6 +36,17 @@ assert "DejaVu" in font_manager.findfont("DejaVu Sans", fallback_to_default=Fals
 jsonschema.validate({"a": 1}, {"type": "object"}, format_checker=jsonschema.FormatChecker())
 """
 
+# Each compiled module can still be loaded after its symbols for debuggers were stripped.
+LOADS = """
+import ctypes, os, scipy.linalg
+from pathlib import Path
+modules = list(Path("/opt/venv").rglob("*.so"))
+for module in modules:
+    ctypes.CDLL(module)
+print(len(modules), flush=True)
+os._exit(0)  # some of them do not expect to be loaded like this, and crash at the end
+"""
+
 # Every library is whole: what it needs is there in the right version, and so is each file that it lists.
 WHOLE = """
 import importlib.metadata as metadata, json
@@ -98,6 +109,12 @@ def step(log: str, command: str) -> str:
 
 def test_each_library_works(built):
     in_image(built, USE)
+
+
+def test_each_compiled_module_loads_without_its_symbols(built):
+    assert int(in_image(built, LOADS)) > 250
+    symbols = "grep -rlF --include=*.so .symtab /opt/venv || :"
+    assert built.run("docker", "run", "--rm", built.slug, "sh", "-c", symbols).stdout == ""
 
 
 def test_nothing_is_missing_and_all_fits_together(built):

@@ -76,7 +76,7 @@ def test_the_rules_are_for_the_questions_and_their_choices():
             words = pre_gen.RULES[key][1].replace(" or", ",").split(", ")
             assert words == choices
             for choice in choices:
-                assert pre_gen.refusal({**GOOD, key: choice}, {}) == []
+                assert pre_gen.refusal({**GOOD, key: choice}, {}, old=False) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_rules_are_for_the_questions_and_their_choices():
     ],
 )  # fmt: skip
 def test_a_bad_answer_gives_one_line(key, answer):
-    (line,) = pre_gen.refusal({**GOOD, key: answer}, {})
+    (line,) = pre_gen.refusal({**GOOD, key: answer}, {}, old=False)
     assert line.startswith(f"{key}: not ") and " Type " in line
     assert line.isascii() and line.isprintable() and len(line) < 220
 
@@ -114,7 +114,7 @@ def test_a_bad_answer_gives_one_line(key, answer):
     ],
 )  # fmt: skip
 def test_a_good_answer_gives_none(key, answer):
-    assert pre_gen.refusal({**GOOD, key: answer}, {}) == []
+    assert pre_gen.refusal({**GOOD, key: answer}, {}, old=False) == []
 
 
 def test_every_port_from_1024_to_65535_and_no_other():
@@ -123,24 +123,28 @@ def test_every_port_from_1024_to_65535_and_no_other():
 
 
 def test_an_answer_that_cookiecutter_evaluated_is_refused():
-    (line,) = pre_gen.refusal({**GOOD, "project_name": "2"}, {"project_name": "{{ 1+1 }}"})
+    (line,) = pre_gen.refusal(
+        {**GOOD, "project_name": "2"}, {"project_name": "{{ 1+1 }}"}, old=False
+    )
     assert "'{{ 1+1 }}'" in line
-    (line,) = pre_gen.refusal({**GOOD, "project_slug": "2"}, {"project_slug": "{{ 1+1 }}"})
+    (line,) = pre_gen.refusal(
+        {**GOOD, "project_slug": "2"}, {"project_slug": "{{ 1+1 }}"}, old=False
+    )
     assert "'{{ 1+1 }}'" in line
-    assert pre_gen.refusal(GOOD, QUESTIONS) == []
+    assert pre_gen.refusal(GOOD, QUESTIONS, old=False) == []
 
 
-def test_an_old_cookiecutter_is_refused(monkeypatch):
-    monkeypatch.setattr(pre_gen, "__version__", "2.5.0")
-    (line,) = pre_gen.refusal(GOOD, {})
-    assert "2.5.0" in line and "uvx cookiecutter@latest" in line
-    monkeypatch.setattr(pre_gen, "__version__", "2.10.0")
-    assert pre_gen.refusal(GOOD, {}) == []
+def test_an_old_cookiecutter_is_refused(tmp_path):
+    old = ["uvx", "--quiet", "cookiecutter==2.5.0", "--no-input", ROOT]
+    done = subprocess.run(old, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode
+    assert "uvx cookiecutter@latest" in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_refused(monkeypatch):
     monkeypatch.setattr(pre_gen.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
-    assert [line.split(":")[0] for line in pre_gen.refusal(GOOD, {})] == ["disk"]
+    assert [line.split(":")[0] for line in pre_gen.refusal(GOOD, {}, old=False)] == ["disk"]
 
 
 # The hook that says what is next
@@ -178,7 +182,7 @@ def test_the_slug_follows_from_any_name(name, slug):
         str(ROOT / "cookiecutter.json"), extra_context={"project_name": name}
     )
     assert prompt_for_config(context, no_input=True)["project_slug"] == slug
-    assert pre_gen.refusal({**GOOD, "project_slug": slug}, {}) == []
+    assert pre_gen.refusal({**GOOD, "project_slug": slug}, {}, old=False) == []
 
 
 # The command

@@ -61,7 +61,7 @@ def test_the_image_runs_as_the_chart_starts_it(new_project, values, tmp_path):
         return project.run(
             "docker", "run", "--detach", f"--name={network}-{part}", f"--network={network}",
             f"--network-alias={part}", f"--user={user['runAsUser']}:{user['runAsGroup']}",
-            "--cap-drop=ALL", "--security-opt=no-new-privileges",
+            "--cap-drop=ALL", "--security-opt=no-new-privileges", "--restart=always",
             f"--volume={config}:/usr/local/etc/jupyter:ro",
             *(f"--env={name}" for name in env), project.slug, *args, **env,
         ).stdout.strip()  # fmt: skip

@@ -321,13 +321,19 @@ def test_orphans_are_reaped(running):
     assert engine_exec(running, script).stdout.split() == ["0"]
 
 
-def test_a_server_that_hangs_becomes_unhealthy(started):
-    project = started("--wait")
+def test_a_server_that_hangs_becomes_unhealthy(started, tmp_path):
+    """After three attempts, as the image has them; here one follows the other without a pause."""
+    quick = tmp_path / "quick.yml"
+    quick.write_text("services: {notebook: {healthcheck: {interval: 1s}}}\n")
+    project = started("--wait", COMPOSE_FILE=f"docker-compose.yml:{quick}")
+    attempt = inspect(project.slug)["Config"]["Healthcheck"]
+    assert 3 * (attempt["Interval"] + attempt["Timeout"]) <= 90e9
+    assert inspect_all(project)["Config"]["Healthcheck"]["Timeout"] == attempt["Timeout"]
     engine_exec(
         project,
         "kill -STOP $(grep -l bin/jupyter-lab /proc/[0-9]*/cmdline | cut -d/ -f3 | head -1)",
     )
-    wait_for(lambda: inspect_all(project)["State"]["Health"]["Status"] == "unhealthy", 90, 2)
+    wait_for(lambda: inspect_all(project)["State"]["Health"]["Status"] == "unhealthy", 45, 1)
 
 
 def test_ctrl_c_ends_a_plain_docker_run(built):
