@@ -129,7 +129,8 @@ class Bench:
     def add_library(self, variant: str, name: str) -> None:
         path = self.path(variant)
         with (path / "requirements.txt").open("a") as file:
-            file.write(f"{name}\n")
+            # The comment: or the engine still has the layer of an earlier run.
+            file.write(f"{name}  # {os.getpid()}\n")
         run(
             "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--python-version=3.11",
             "--output-file=requirements.lock", "requirements.txt", cwd=path,
