@@ -42,7 +42,8 @@ def browser():
 def page(browser, tmp_path):
     """A fresh page that remembers what the browser's console complained about."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    page.complaints = []
+    page.complaints, page.sockets = [], []
+    page.on("websocket", lambda socket: page.sockets.append(socket.url))
     page.on("console", lambda m: page.complaints.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: page.complaints.append(f"{error} {error.stack}"))
     page.set_default_timeout(60_000)
@@ -63,8 +64,10 @@ def open_notebook(page: Page, url: str) -> Page:
         with page.expect_popup() as popup:
             item.dblclick()
         document = popup.value
-        document.complaints = page.complaints
-    document.wait_for_event("websocket", lambda socket: "/api/kernels/" in socket.url)
+        document.complaints, document.sockets = page.complaints, []
+        document.on("websocket", lambda socket: document.sockets.append(socket.url))
+    while not any("/api/kernels/" in url for url in document.sockets):
+        document.wait_for_event("websocket")
     expect(document.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible()
     return document
 
@@ -95,6 +98,8 @@ def checks_after_the_run(page: Page, project) -> None:
 
 
 def test_the_lab_runs_the_notebook(running, page, tmp_path):
+    logs = ("logs", "--no-log-prefix", "notebook")
+    log = running.compose(*logs).stdout
     (running.data / "processed.csv").unlink(missing_ok=True)
     open_notebook(page, running.printed_url())
     run_all(page)
@@ -107,8 +112,7 @@ def test_the_lab_runs_the_notebook(running, page, tmp_path):
     page.screenshot(path=tmp_path / "lab.png")
     checks_after_the_run(page, running)
     assert page.get_by_text("Jupyter news").count() == 0
-    log = running.compose("logs", "--no-log-prefix", "notebook").stdout
-    assert log == running.start_log
+    assert running.compose(*logs).stdout == log
 
 
 def test_notebook_7_runs_the_notebook(notebook_7, page, tmp_path):

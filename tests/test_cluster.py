@@ -97,12 +97,12 @@ def up_to_step_1(project, block: int) -> str:
     return "step1.ipynb"
 
 
-def start_step_1(project) -> subprocess.Popen:
+def start_step_1(project, *options: str) -> subprocess.Popen:
     """Start step 1 on the large file, in small blocks, and return once some of them are written."""
     name = up_to_step_1(project, 1 << 16)
     job = subprocess.Popen(
-        ["docker", "compose", "exec", "-T", "notebook", "entrypoint.sh", "papermill", name,
-         "out.ipynb", "-p", "source", "large.csv"],
+        ["docker", "compose", "exec", "-T", *options, "notebook", "entrypoint.sh", "papermill",
+         name, "out.ipynb", "-p", "source", "large.csv"],
         cwd=project.path, env={**os.environ, **project.env},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -265,11 +265,13 @@ def test_a_scheduler_that_dies_is_started_anew_and_the_job_ends_well(healthy, ex
         assert time.monotonic() < end
 
 
-def test_a_scheduler_that_stays_away_ends_the_job_with_a_sentence(healthy):
+# How long Dask looks for it, 30 s if not set: shorter and longer than the notebook waits for a block.
+@pytest.mark.parametrize("seconds", [8, 15])
+def test_a_scheduler_that_stays_away_ends_the_job_with_a_sentence(healthy, expected, seconds):
     old = healthy.data / "processed.csv"
     old.write_bytes(b"as it was")
-    job = start_step_1(healthy)
-    healthy.compose("stop", "scheduler")
+    job = start_step_1(healthy, "--env", f"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT={seconds}s")
+    healthy.run("docker", "kill", *containers(healthy, "scheduler"))  # so it is not started anew
     printed, _ = job.communicate()
     assert job.returncode != 0
     (sentence,) = set(re.findall(r"^Problem: .*", printed, re.MULTILINE))
