@@ -4,14 +4,12 @@ import json
 import re
 import shutil
 import sys
-from pathlib import Path
 
 # Nothing that cookiecutter evaluates, no blank at either end, nothing that ends or turns the line.
-LINE = r"(?!.*\{[%#{])(?!\s)[^\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef"
-LINE += r"\ufffe\uffff]+(?<!\s)"
+BAD = r"\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+LINE = r"(?!.*\{[%#{])(?!\s)[^" + BAD + r"]+(?<!\s)"
 SAFE = "characters in one line, no control characters, no { before {, % or #"
-PORT = "102[4-9]|10[3-9][0-9]|1[1-9][0-9]{2}|[2-9][0-9]{3}|[1-5][0-9]{4}|6[0-4][0-9]{3}"
-PORT += "|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+PORT = r"10(2[4-9]|[3-9]\d)|1[1-9]\d\d|[2-9]\d{3}|[1-5]\d{4}|6[0-4]\d{3}|65([0-4]\d\d|5[0-2]\d|53[0-5])"
 RULES = {  # question: what its answer must match, and that in words
     "project_name": ("(?=.{1,100}$)" + LINE, f"1 to 100 {SAFE}"),
     "project_slug": (
@@ -22,7 +20,7 @@ RULES = {  # question: what its answer must match, and that in words
     "author_name": ("(?=.{1,100}$)" + LINE, f"1 to 100 {SAFE}"),
     "python_version": (r"3\.1[1-4]", "3.13, 3.14, 3.12 or 3.11"),
     "interface": ("lab|notebook", "lab or notebook"),
-    "port": (PORT, "a whole number from 1024 to 65535, such as 8888"),
+    "port": (f"(?a:{PORT})", "a whole number from 1024 to 65535, such as 8888"),
     "accelerator": ("cpu|nvidia", "cpu or nvidia"),
     "cluster": ("none|dask", "none or dask"),
     "license": (r"MIT|BSD-3-Clause|Apache-2\.0|none", "MIT, BSD-3-Clause, Apache-2.0 or none"),
@@ -40,7 +38,9 @@ def refusal(answers, raw, old):
     if shutil.disk_usage(".").free < 20_000_000:
         lines.append("disk: under 20 MB are free here. Make room, or go to another folder.")
     if lines:
-        from cookiecutter import config  # only here: it takes longer than all the rest
+        from pathlib import Path  # only here: these take longer than all the rest
+
+        from cookiecutter import config
 
         saved = Path(config.get_user_config()["replay_dir"]).glob("*.json")
         newest = max(saved, key=lambda file: file.stat().st_mtime, default=None)
