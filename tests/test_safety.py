@@ -331,7 +331,7 @@ def test_a_server_that_hangs_becomes_unhealthy(started, tmp_path):
     assert inspect_all(project)["Config"]["Healthcheck"]["Timeout"] == attempt["Timeout"]
     engine_exec(
         project,
-        "kill -STOP $(grep -l bin/jupyter-lab /proc/[0-9]*/cmdline | cut -d/ -f3 | head -1)",
+        "kill -STOP $(grep -l '[b]in/jupyter-lab' /proc/[0-9]*/cmdline | cut -d/ -f3 | head -1)",
     )
     wait_for(lambda: inspect_all(project)["State"]["Health"]["Status"] == "unhealthy", 45, 1)
 
