@@ -61,10 +61,12 @@ if [[ $1 == jupyter ]]; then
         # Jupyter knows its name and port in the container only; this is the address outside, once it answers.
         until : </dev/tcp/127.0.0.1/8888; do sleep 0.2; done 2>/dev/null
         grep -qs 'BEGIN CERTIFICATE' /run/secrets/certificate && scheme=https || scheme=http
+        path=${BASE_URL-}
+        path=/${path#/}
         host=${JUPYTER_BIND:-127.0.0.1}
-        [[ $host != 0.0.0.0 ]] || echo "From other computers: this one's name or address in place of 127.0.0.1."
-        echo "Open $scheme://${host/#0.0.0.0/127.0.0.1}:${JUPYTER_PORT:-8888}${BASE_URL:-/}?token=$JUPYTER_TOKEN" \
+        echo "Open $scheme://${host/#0.0.0.0/127.0.0.1}:${JUPYTER_PORT:-8888}${path%/}/?token=$JUPYTER_TOKEN" \
             "in your browser. Ctrl-C here stops it."
+        [[ $host != 0.0.0.0 ]] || echo "On other computers type this one's name or address in place of 127.0.0.1."
         # The engine counts the processes that it kills at the memory limit (cgroup v2, then v1), and says nothing.
         killed=0
         while sleep 3; do
