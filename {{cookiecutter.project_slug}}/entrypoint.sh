@@ -41,7 +41,8 @@ fi
 
 if [[ $1 == lock ]]; then
     lock=(/opt/uv/bin/uv pip compile --universal --generate-hashes --python=python3
-        --index-strategy=unsafe-best-match --output-file=requirements.lock requirements.txt "${@:2}")
+        --index-strategy=unsafe-best-match --output-file=requirements.lock requirements.txt "${@:2}"
+        $(sed -nE 's/\r//; /^--(pre|trusted-host)/p' requirements.txt))
     export UV_CUSTOM_COMPILE_COMMAND="docker compose run --rm lock"
     "${lock[@]}" --python-version=3.11 >/dev/null && exit
     echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
