@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from jinja2 import TemplateError
 from markdown_it import MarkdownIt
+from slugify import slugify
 
 HOSTILE = json.loads((ROOT / "tests" / "hostile.json").read_text(encoding="ascii"))
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
@@ -223,6 +224,7 @@ def ends_well(answers, route):
             return "cookiecutter stopped"
         assert printed.isascii()
         lines = [line for line in printed.splitlines() if " not " in line and " Type " in line]
+        answers.setdefault("project_slug", slugify(answers["project_name"], max_length=40) or "x")
         assert [re.match(r"(\w+): not (.*)\. Type .+\.$", line)[1] for line in lines] == [
             key for key in QUESTIONS if key in answers and not acceptable(key, answers[key])
         ]
