@@ -40,12 +40,28 @@ if grep -qs 'BEGIN CERTIFICATE' /run/secrets/ca_bundle; then
 fi
 
 if [[ $1 == lock ]]; then
+    sed 's/===/==/' requirements.lock >/tmp/lock  # uv keeps the versions that it finds here
     lock=(/opt/uv/bin/uv pip compile --universal --generate-hashes --python=python3
-        --index-strategy=unsafe-best-match --output-file=requirements.lock requirements.txt "${@:2}")
+        --index-strategy=unsafe-best-match --emit-index-annotation --emit-index-url --emit-find-links
+        --emit-build-options --output-file=/tmp/lock requirements.txt "${@:2}"
+        $(sed -nE 's/\r//; /^--(pre|trusted-host)/p' requirements.txt))
     export UV_CUSTOM_COMPILE_COMMAND="docker compose run --rm lock"
-    "${lock[@]}" --python-version=3.11 >/dev/null && exit
-    echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
-    exec "${lock[@]}" >/dev/null
+    if ! "${lock[@]}" --python-version=3.11 >/dev/null; then
+        echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
+        "${lock[@]}" >/dev/null
+    fi
+    # Left out: the packages of this repository, which the image installs last, and a company's index.
+    # === where there is a second index: == would also take its 1.0+cpu for 1.0.
+    grep -qE '^(-i|--index-url)' requirements.txt && [[ ! ${UV_DEFAULT_INDEX-} ]] && index=kept || index=
+    exec awk -v index_url="$index" '
+        function flush() { if (!own) printf "%s", entry; entry = "" }
+        /^$/ || /^--index-url/ && !index_url || /^--find-links [.\/]/ { next }
+        /^--(extra-index-url|find-links)/ { exactly = 1 }
+        /^[^ #]/ { flush(); own = /^(-e|[.\/])| @ (git[+])?file:/ }
+        /^[^ #-]/ && exactly { sub(/==/, "===") }
+        /^    # from file:/ { own = 1 }
+        !/^    # from / { entry = entry $0 "\n" }
+        END { flush() }' /tmp/lock >requirements.lock
 fi
 
 if [[ $1 == jupyter ]]; then
@@ -60,10 +76,12 @@ if [[ $1 == jupyter ]]; then
         # Jupyter knows its name and port in the container only; this is the address outside, once it answers.
         until : </dev/tcp/127.0.0.1/8888; do sleep 0.2; done 2>/dev/null
         grep -qs 'BEGIN CERTIFICATE' /run/secrets/certificate && scheme=https || scheme=http
+        path=${BASE_URL-}
+        path=/${path#/}
         host=${JUPYTER_BIND:-127.0.0.1}
-        [[ $host != 0.0.0.0 ]] || echo "From other computers: this one's name or address in place of 127.0.0.1."
-        echo "Open $scheme://${host/#0.0.0.0/127.0.0.1}:${JUPYTER_PORT:-8888}${BASE_URL:-/}?token=$JUPYTER_TOKEN" \
+        echo "Open $scheme://${host/#0.0.0.0/127.0.0.1}:${JUPYTER_PORT:-8888}${path%/}/?token=$JUPYTER_TOKEN" \
             "in your browser. Ctrl-C here stops it."
+        [[ $host != 0.0.0.0 ]] || echo "On other computers type this one's name or address in place of 127.0.0.1."
         # The engine counts the processes that it kills at the memory limit (cgroup v2, then v1), and says nothing.
         killed=0
         while sleep 3; do
