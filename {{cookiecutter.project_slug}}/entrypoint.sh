@@ -1,37 +1,88 @@
 #!/bin/bash
-# Runs a command as the owner of the working folder, so that the files it makes belong to the person who started it.
+# Runs a command as the owner of the working folder: what it writes belongs to the person who started it.
 set -euo pipefail
 
+fail() {
+    echo "$1" >&2
+    exit 2
+}
+
+# The health check. Any answer will do: a server with TLS hangs up on this, one that is stuck says nothing.
+if [[ ${1-} == healthy ]]; then
+    exec 3<>/dev/tcp/127.0.0.1/8888
+    printf 'GET / HTTP/1.0\r\n\r\n' >&3
+    read -r -t 4 -u 3 || (($? == 1))
+    exit
+fi
+
 if [[ ${1-} != --as-owner ]]; then
-    # Root only changes the user, and every right ends with that. tini, which forwards signals and removes dead
-    # processes, comes after it: as root without rights it could not signal another user's process.
     drop=()
     if [[ $(id -u) == 0 ]]; then
-        drop=(setpriv --reuid="$(stat -c %u "$PWD")" --regid="$(stat -c %g "$PWD")" --clear-groups
+        # Root only changes the user, and every right ends with that. Groups of group_add stay.
+        groups=$(id -G | sed -E 's/\<0\> ?//; s/ $//; s/ /,/g')
+        drop=(setpriv --reuid="$(stat -c %u .)" --regid="$(stat -c %g .)" --clear-groups
             --no-new-privs --bounding-set=-all --inh-caps=-all)
+        [[ ! $groups ]] || drop[3]=--groups=$groups
     fi
-    exec "${drop[@]}" tini -s -- "$0" --as-owner "$@"
+    # tini forwards signals and removes dead processes; after root, who could not signal another user's.
+    tini=(tini --)
+    [[ $$ == 1 ]] || tini=()
+    exec "${drop[@]}" "${tini[@]}" "$0" --as-owner "$@"
 fi
 shift
 
-# A company's certificates, if CA_BUNDLE names them.
-if grep -qs CERTIFICATE /run/secrets/ca_bundle; then
+umask "${UMASK:-022}" || fail "UMASK: not '$UMASK'. Type digits from 0 to 7, such as 0002."
+mkdir -p -m 700 "$HOME"
+[[ -O $HOME ]] || fail "COMPOSE_PROJECT_NAME: '${COMPOSE_PROJECT_NAME-}' belongs to user $(stat -c %u "$HOME"), \
+and this folder to user $(id -u). Write COMPOSE_PROJECT_NAME=another-name into .env."
+if grep -qs 'BEGIN CERTIFICATE' /run/secrets/ca_bundle; then
     export SSL_CERT_FILE=/run/secrets/ca_bundle REQUESTS_CA_BUNDLE=/run/secrets/ca_bundle
+fi
+
+if [[ $1 == lock ]]; then
+    sed 's/===/==/' requirements.lock >/tmp/lock  # uv keeps the versions that it finds here
+    lock=(/opt/uv/bin/uv pip compile --universal --generate-hashes --python=python3
+        --index-strategy=unsafe-best-match --emit-index-annotation --emit-index-url --emit-find-links
+        --emit-build-options --output-file=/tmp/lock requirements.txt "${@:2}"
+        $(sed -nE 's/\r//; /^--(pre|trusted-host)/p' requirements.txt))
+    export UV_CUSTOM_COMPILE_COMMAND="docker compose run --rm lock"
+    if ! "${lock[@]}" --python-version=3.11 >/dev/null; then
+        echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
+        "${lock[@]}" >/dev/null
+    fi
+    # Left out: the packages of this repository, which the image installs last, and a company's index.
+    # === where there is a second index: == would also take its 1.0+cpu for 1.0.
+    grep -qE '^(-i|--index-url)' requirements.txt && [[ ! ${UV_DEFAULT_INDEX-} ]] && index=kept || index=
+    awk -v index_url="$index" '
+        function flush() { if (!own) printf "%s", entry; entry = "" }
+        /^$/ || /^--index-url/ && !index_url || /^--find-links [.\/]/ { next }
+        /^--(extra-index-url|find-links)/ { exactly = 1 }
+        /^[^ #]/ { flush(); own = /^(-e|[.\/])| @ (git[+])?file:/ }
+        /^[^ #-]/ && exactly { sub(/==/, "===") }
+        /^    # from file:/ { own = 1 }
+        !/^    # from / { entry = entry $0 "\n" }
+        END { flush() }' /tmp/lock >requirements.lock.new
+    exec mv requirements.lock.new requirements.lock
 fi
 
 if [[ $1 == jupyter ]]; then
     export JUPYTER_TOKEN=${JUPYTER_TOKEN:-$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')}
-    if [[ $JUPYTER_TOKEN == *[^A-Za-z0-9._~-]* ]]; then
-        echo "JUPYTER_TOKEN: it becomes part of an address. Use letters, digits and . _ ~ - only." >&2
-        exit 2
-    fi
+    [[ $JUPYTER_TOKEN != *[^A-Za-z0-9._~-]* ]] ||
+        fail "JUPYTER_TOKEN: it becomes part of an address. Type letters, digits and . _ ~ - only."
     [[ -w . ]] || echo "data/input cannot be written to: what you change will not be saved." >&2
     [[ $(stat -f -c %a .) != 0 ]] || echo "The disk of data/input is full: what you change will not be saved." >&2
+    foreign=$(find . -maxdepth 2 ! -writable -print -quit)
+    [[ ! $foreign ]] || echo "$foreign cannot be written to. If that is wrong: sudo chown -R $(id -u) data/input" >&2
     {
-        # Jupyter knows its name and port in the container only; this is the address on the host, once it answers.
+        # Jupyter knows its name and port in the container only; this is the address outside, once it answers.
         until : </dev/tcp/127.0.0.1/8888; do sleep 0.2; done 2>/dev/null
-        [[ "$*" == *--certfile=* ]] && scheme=https || scheme=http
-        echo "Open $scheme://127.0.0.1:${JUPYTER_PORT:-8888}/?token=$JUPYTER_TOKEN in your browser. Ctrl-C here stops it."
+        grep -qs 'BEGIN CERTIFICATE' /run/secrets/certificate && scheme=https || scheme=http
+        path=${BASE_URL-}
+        path=/${path#/}
+        host=${JUPYTER_BIND:-127.0.0.1}
+        echo "Open $scheme://${host/#0.0.0.0/127.0.0.1}:${JUPYTER_PORT:-8888}${path%/}/?token=$JUPYTER_TOKEN" \
+            "in your browser. Ctrl-C here stops it."
+        [[ $host != 0.0.0.0 ]] || echo "On other computers type this one's name or address in place of 127.0.0.1."
         # The engine counts the processes that it kills at the memory limit (cgroup v2, then v1), and says nothing.
         killed=0
         while sleep 3; do
