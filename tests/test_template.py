@@ -49,6 +49,7 @@ MORE = {
     },
     ("cluster", "dask"): {
         "CLUSTER.md",
+        "dask.yaml",
         "data/input/process_cars_dask.ipynb",
         "kubernetes.yml",
         "swarm.yml",
