@@ -53,7 +53,7 @@ if [[ $1 == lock ]]; then
     # Left out: the packages of this repository, which the image installs last, and a company's index.
     # === where there is a second index: == would also take its 1.0+cpu for 1.0.
     grep -qE '^(-i|--index-url)' requirements.txt && [[ ! ${UV_DEFAULT_INDEX-} ]] && index=kept || index=
-    exec awk -v index_url="$index" '
+    awk -v index_url="$index" '
         function flush() { if (!own) printf "%s", entry; entry = "" }
         /^$/ || /^--index-url/ && !index_url || /^--find-links [.\/]/ { next }
         /^--(extra-index-url|find-links)/ { exactly = 1 }
@@ -61,7 +61,8 @@ if [[ $1 == lock ]]; then
         /^[^ #-]/ && exactly { sub(/==/, "===") }
         /^    # from file:/ { own = 1 }
         !/^    # from / { entry = entry $0 "\n" }
-        END { flush() }' /tmp/lock >requirements.lock
+        END { flush() }' /tmp/lock >requirements.lock.new
+    exec mv requirements.lock.new requirements.lock
 fi
 
 if [[ $1 == jupyter ]]; then
