@@ -44,9 +44,27 @@ if [[ $1 == lock ]]; then
         --index-strategy=unsafe-best-match --output-file=requirements.lock requirements.txt "${@:2}"
         $(sed -nE 's/\r//; /^--(pre|trusted-host)/p' requirements.txt))
     export UV_CUSTOM_COMPILE_COMMAND="docker compose run --rm lock"
+    if [[ " $* " == *" --upgrade "* ]]; then
+        newest=$(head -1 uv.txt; echo uv | "${lock[0]}" pip compile --quiet --generate-hashes --no-annotate --no-header -)
+        echo "$newest" >uv.txt
+    fi
     "${lock[@]}" --python-version=3.11 >/dev/null && exit
     echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
     exec "${lock[@]}" >/dev/null
+fi
+
+# Every notebook in its own folder, and of each a web page in _pages, also when it failed.
+# Left out: what starts with _ or a dot, or lies in a folder that does.
+if [[ $1 == run-notebooks ]]; then
+    shopt -s globstar nullglob
+    status=0
+    for notebook in **/*.ipynb; do
+        [[ /$notebook != */_* ]] || continue
+        mkdir -p "_pages/$(dirname "$notebook")"
+        papermill --cwd "$(dirname "$notebook")" "$notebook" "_pages/$notebook" || status=1
+        jupyter nbconvert --to html "_pages/$notebook" || status=1
+    done
+    exit "$status"
 fi
 
 if [[ $1 == jupyter ]]; then
