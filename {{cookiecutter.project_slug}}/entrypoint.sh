@@ -40,17 +40,33 @@ if grep -qs 'BEGIN CERTIFICATE' /run/secrets/ca_bundle; then
 fi
 
 if [[ $1 == lock ]]; then
+    sed 's/===/==/' requirements.lock >/tmp/lock  # uv keeps the versions that it finds here
     lock=(/opt/uv/bin/uv pip compile --universal --generate-hashes --python=python3
-        --index-strategy=unsafe-best-match --output-file=requirements.lock requirements.txt "${@:2}"
+        --index-strategy=unsafe-best-match --emit-index-annotation --emit-index-url --emit-find-links
+        --emit-build-options --output-file=/tmp/lock requirements.txt "${@:2}"
         $(sed -nE 's/\r//; /^--(pre|trusted-host)/p' requirements.txt))
     export UV_CUSTOM_COMPILE_COMMAND="docker compose run --rm lock"
     if [[ " $* " == *" --upgrade "* ]]; then
         newest=$(head -1 uv.txt; echo uv | "${lock[0]}" pip compile --quiet --generate-hashes --no-annotate --no-header -)
         echo "$newest" >uv.txt
     fi
-    "${lock[@]}" --python-version=3.11 >/dev/null && exit
-    echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
-    exec "${lock[@]}" >/dev/null
+    if ! "${lock[@]}" --python-version=3.11 >/dev/null; then
+        echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
+        "${lock[@]}" >/dev/null
+    fi
+    # Left out: the packages of this repository, which the image installs last, and a company's index.
+    # === where there is a second index: == would also take its 1.0+cpu for 1.0.
+    grep -qE '^(-i|--index-url)' requirements.txt && [[ ! ${UV_DEFAULT_INDEX-} ]] && index=kept || index=
+    awk -v index_url="$index" '
+        function flush() { if (!own) printf "%s", entry; entry = "" }
+        /^$/ || /^--index-url/ && !index_url || /^--find-links [.\/]/ { next }
+        /^--(extra-index-url|find-links)/ { exactly = 1 }
+        /^[^ #]/ { flush(); own = /^(-e|[.\/])| @ (git[+])?file:/ }
+        /^[^ #-]/ && exactly { sub(/==/, "===") }
+        /^    # from file:/ { own = 1 }
+        !/^    # from / { entry = entry $0 "\n" }
+        END { flush() }' /tmp/lock >requirements.lock.new
+    exec mv requirements.lock.new requirements.lock
 fi
 
 # Every notebook in its own folder, and of each a web page in _pages, also when it failed.
