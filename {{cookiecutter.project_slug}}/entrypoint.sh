@@ -35,6 +35,8 @@ umask "${UMASK:-022}" || fail "UMASK: not '$UMASK'. Type digits from 0 to 7, suc
 mkdir -p -m 700 "$HOME"
 [[ -O $HOME ]] || fail "COMPOSE_PROJECT_NAME: '${COMPOSE_PROJECT_NAME-}' belongs to user $(stat -c %u "$HOME"), \
 and this folder to user $(id -u). Write COMPOSE_PROJECT_NAME=another-name into .env."
+# matplotlib's list of fonts must not be older than those of apt.txt.
+[[ $HOME/.cache/matplotlib -nt /var/lib/dpkg/status ]] || rm -rf "$HOME/.cache/matplotlib"
 if grep -qs 'BEGIN CERTIFICATE' /run/secrets/ca_bundle; then
     export SSL_CERT_FILE=/run/secrets/ca_bundle REQUESTS_CA_BUNDLE=/run/secrets/ca_bundle
 fi
