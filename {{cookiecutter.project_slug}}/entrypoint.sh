@@ -20,7 +20,7 @@ if [[ ${1-} != --as-owner ]]; then
     if [[ $(id -u) == 0 ]]; then
         # Root only changes the user, and every right ends with that. Groups of group_add stay.
         groups=$(id -G | sed -E 's/\<0\> ?//; s/ $//; s/ /,/g')
-        drop=(setpriv --reuid="$(stat -c %u .)" --regid="$(stat -c %g .)" --clear-groups
+        drop=(setpriv --reuid="$(stat -c %u "$PWD")" --regid="$(stat -c %g "$PWD")" --clear-groups
             --no-new-privs --bounding-set=-all --inh-caps=-all)
         [[ ! $groups ]] || drop[3]=--groups=$groups
     fi
