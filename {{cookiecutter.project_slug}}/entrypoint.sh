@@ -61,7 +61,7 @@ if [[ $1 == lock ]]; then
     grep -qE '^(-i|--index-url)' requirements.txt && [[ ! ${UV_DEFAULT_INDEX-} ]] && index=kept || index=
     awk -v index_url="$index" '
         function flush() { if (!own) printf "%s", entry; entry = "" }
-        /^$/ || /^--index-url/ && !index_url || /^--find-links [.\/]/ { next }
+        /^$/ || /^--index-url/ && !index_url || /^--find-links/ && !/ https?:/ { next }
         /^--(extra-index-url|find-links)/ { exactly = 1 }
         /^[^ #]/ { flush(); own = /^(-e|[.\/])| @ (git[+])?file:/ }
         /^[^ #-]/ && exactly { sub(/==/, "===") }
