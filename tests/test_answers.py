@@ -159,21 +159,6 @@ def check(project, answers):
     assert files == expected
 
 
-def test_the_documentation_names_the_files_that_each_question_changes():
-    documented = {}
-    for line in (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8").splitlines():
-        if cells := re.fullmatch(r"\| `(\w+)` \|.*\| (.+) \|", line):
-            documented[cells[1]] = set(re.findall("`([^`]+)`", cells[2]))
-    changed = {}
-    choices = {key: values[0] for key, values in CHOICES.items()}
-    before = harmless(**choices)
-    for key in [key for key in QUESTIONS if not key.startswith("_")]:
-        other = {key: CHOICES[key][1]} if key in CHOICES else {key: TOKENS[key][::-1]}
-        after = harmless(**{**choices, **other})
-        changed[key] = {file for file in before if before[file] != after.get(file)}
-    assert documented == changed
-
-
 def mostly(good):
     """Seven of eight of `good`, so that one question's bad answer seldom hides another's."""
     return st.integers(0, 7).flatmap(lambda dice: good if dice else anything)

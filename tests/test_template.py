@@ -72,7 +72,9 @@ def test_questions_are_few_labelled_and_named_as_designed():
         "project_name", "project_slug", "description", "author_name",
         "python_version", "interface", "port", "accelerator", "cluster", "license",
     ]  # fmt: skip
-    assert set(QUESTIONS["__prompts__"]) >= set(asked)
+    assert set(QUESTIONS["__prompts__"]) == set(asked)
+    documented = (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", documented, re.MULTILINE) == asked
 
 
 @pytest.mark.parametrize(("question", "choice"), CHOICES)
