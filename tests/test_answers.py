@@ -249,27 +249,20 @@ def test_hostile_answers_at_the_prompts(place):
     assert {"a project", "refused"} == set(ends)
 
 
-def build(project, folder, tag):
-    """Build the labels of a project, and nothing else of it, in the engine; return what it has read."""
-    dockerfile = (project.path / "Dockerfile").read_text(encoding="utf-8")
-    block = re.search(r"^LABEL (.*\\\n)*.*\n", dockerfile, re.MULTILINE)[0]
-    (folder / "Dockerfile").write_text("FROM scratch\n" + block, encoding="utf-8")
-    project.run("docker", "build", "--quiet", "--tag", tag, str(folder))
-    try:
-        return inspect(tag)["Config"]["Labels"]
-    finally:
-        project.run("docker", "rmi", tag)
-
-
 @pytest.mark.engine
 @pytest.mark.parametrize(
     "text", ["""it's "$HOME" ${X:-y} `id` $(id) \\""", "# 机器 🚗 \\n {'a': 1}"]
 )
 def test_the_engine_reads_the_answers_as_they_were_given(engine, bake, tmp_path, text):
-    answers = dict.fromkeys(TEXTS, text)
-    project = bake(**answers, license="none")
+    project = bake(**dict.fromkeys(TEXTS, text), license="none")
     dockerfile = (project.path / "Dockerfile").read_text(encoding="utf-8")
-    assert build(project, tmp_path, f"ml-docker-test-labels-{os.getpid()}") == labels(dockerfile)
+    block = re.search(r"^LABEL (.*\\\n)*.*\n", dockerfile, re.MULTILINE)[0]
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n" + block, encoding="utf-8")
+    tag = f"ml-docker-test-labels-{os.getpid()}"
+    project.run("docker", "build", "--quiet", "--tag", tag, str(tmp_path))
+    try:
+        assert inspect(tag)["Config"]["Labels"] == labels(dockerfile)
+    finally:
+        project.run("docker", "rmi", tag)
     assert set(labels(dockerfile).values()) == {text, "NONE"}
-    config = yaml.safe_load(project.compose("config").stdout)
-    assert config["name"] == project.slug
+    assert yaml.safe_load(project.compose("config").stdout)["name"] == project.slug

@@ -265,11 +265,3 @@ def test_with_f_and_s_every_file_of_the_user_stays(cookiecutter):
     done = cookiecutter(str(ROOT), "--no-input", "-f", "license=none")
     assert "files of other answers stay" in done.stdout and (project / "LICENSE").exists()
     assert [path.name for path in files if path.read_bytes() == b"mine"] == ["LICENSE"]
-
-
-def test_what_cookiecutter_itself_refuses_leaves_nothing(cookiecutter):
-    done = cookiecutter(str(ROOT), "--no-input", "license=GPL")
-    assert done.returncode and made(cookiecutter) == []
-    assert done.stderr.splitlines()[-1].startswith(
-        "ValueError: GPL provided for choice variable license"
-    )
