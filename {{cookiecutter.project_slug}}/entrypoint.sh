@@ -20,7 +20,7 @@ if [[ ${1-} != --as-owner ]]; then
     if [[ $(id -u) == 0 ]]; then
         # Root only changes the user, and every right ends with that. Groups of group_add stay.
         groups=$(id -G | sed -E 's/\<0\> ?//; s/ $//; s/ /,/g')
-        drop=(setpriv --reuid="$(stat -c %u .)" --regid="$(stat -c %g .)" --clear-groups
+        drop=(setpriv --reuid="$(stat -c %u "$PWD")" --regid="$(stat -c %g "$PWD")" --clear-groups
             --no-new-privs --bounding-set=-all --inh-caps=-all)
         [[ ! $groups ]] || drop[3]=--groups=$groups
     fi
@@ -35,6 +35,8 @@ umask "${UMASK:-022}" || fail "UMASK: not '$UMASK'. Type digits from 0 to 7, suc
 mkdir -p -m 700 "$HOME"
 [[ -O $HOME ]] || fail "COMPOSE_PROJECT_NAME: '${COMPOSE_PROJECT_NAME-}' belongs to user $(stat -c %u "$HOME"), \
 and this folder to user $(id -u). Write COMPOSE_PROJECT_NAME=another-name into .env."
+# matplotlib's list of fonts must not be older than those of apt.txt.
+[[ $HOME/.cache/matplotlib -nt /var/lib/dpkg/status ]] || rm -rf "$HOME/.cache/matplotlib"
 if grep -qs 'BEGIN CERTIFICATE' /run/secrets/ca_bundle; then
     export SSL_CERT_FILE=/run/secrets/ca_bundle REQUESTS_CA_BUNDLE=/run/secrets/ca_bundle
 fi
@@ -46,6 +48,10 @@ if [[ $1 == lock ]]; then
         --emit-build-options --output-file=/tmp/lock requirements.txt "${@:2}"
         $(sed -nE 's/\r//; /^--(pre|trusted-host)/p' requirements.txt))
     export UV_CUSTOM_COMPILE_COMMAND="docker compose run --rm lock"
+    if [[ " $* " == *" --upgrade "* ]]; then
+        newest=$(head -1 uv.txt; echo uv | "${lock[0]}" pip compile --quiet --generate-hashes --no-annotate --no-header -)
+        echo "$newest" >uv.txt
+    fi
     if ! "${lock[@]}" --python-version=3.11 >/dev/null; then
         echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
         "${lock[@]}" >/dev/null
@@ -55,7 +61,7 @@ if [[ $1 == lock ]]; then
     grep -qE '^(-i|--index-url)' requirements.txt && [[ ! ${UV_DEFAULT_INDEX-} ]] && index=kept || index=
     awk -v index_url="$index" '
         function flush() { if (!own) printf "%s", entry; entry = "" }
-        /^$/ || /^--index-url/ && !index_url || /^--find-links [.\/]/ { next }
+        /^$/ || /^--index-url/ && !index_url || /^--find-links/ && !/ https?:/ { next }
         /^--(extra-index-url|find-links)/ { exactly = 1 }
         /^[^ #]/ { flush(); own = /^(-e|[.\/])| @ (git[+])?file:/ }
         /^[^ #-]/ && exactly { sub(/==/, "===") }
@@ -63,6 +69,20 @@ if [[ $1 == lock ]]; then
         !/^    # from / { entry = entry $0 "\n" }
         END { flush() }' /tmp/lock >requirements.lock.new
     exec mv requirements.lock.new requirements.lock
+fi
+
+# Every notebook in its own folder, and of each a web page in _pages, also when it failed.
+# Left out: what starts with _ or a dot, or lies in a folder that does.
+if [[ $1 == run-notebooks ]]; then
+    shopt -s globstar nullglob
+    status=0
+    for notebook in **/*.ipynb; do
+        [[ /$notebook != */_* ]] || continue
+        mkdir -p "_pages/$(dirname "$notebook")"
+        papermill --cwd "$(dirname "$notebook")" "$notebook" "_pages/$notebook" || status=1
+        jupyter nbconvert --to html "_pages/$notebook" || status=1
+    done
+    exit "$status"
 fi
 
 if [[ $1 == jupyter ]]; then
