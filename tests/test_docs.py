@@ -1,4 +1,4 @@
-"""Every command of both READMEs, typed as written; and the decisions."""
+"""Every command of both READMEs, typed as written."""
 
 import json
 import os
@@ -43,23 +43,6 @@ def opens_a_page(command: str, project: Project) -> None:
 def succeeds(command: str, project: Project) -> None:
     with Terminal(command, project.path, project.env) as terminal:
         assert terminal.exit_code() == 0, terminal.text
-
-
-def test_the_decisions_name_the_answers_that_there_are():
-    """Each question with choices or a number: its answers, the default first."""
-    questions = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-    choices = {
-        key: [value] if isinstance(value, str) else value for key, value in questions.items()
-    }
-    decided = {
-        key: values
-        for key, values in choices.items()
-        if key[0] != "_" and (len(values) > 1 or values[0].isdigit())
-    }
-    text = (ROOT / "docs/decisions.md").read_text(encoding="utf-8").partition("## The questions")[2]
-    rows = re.findall(r"^\| `(\w+)` \| (.+) \| .+ \|$", text.partition("\n## ")[0], re.MULTILINE)
-    written = {key: re.findall("`([^`]+)`", answers) for key, answers in rows}
-    assert len(decided) >= 4 and {key: written.get(key) for key in decided} == decided
 
 
 @pytest.mark.engine

@@ -36,28 +36,6 @@ def build_step(job: dict) -> dict:
     return step["with"]
 
 
-def test_every_action_is_pinned_once(default_project):
-    pins = {}
-    for file in (default_project.path / ".github/workflows").iterdir():
-        for line in re.findall(r"uses: (.+)", file.read_text(encoding="utf-8")):
-            action, commit, version = re.fullmatch(r"(\S+)@(\w{40}) # (v[\d.]+)", line).groups()
-            assert pins.setdefault(action, (commit, version)) == (commit, version)
-    assert len(pins) == 5
-
-
-def test_only_the_jobs_that_write_may_write(default_project):
-    rights = {}
-    for name in ("notebook.yml", "libraries.yml"):
-        content = workflow(default_project, name)
-        assert content["permissions"] == {}
-        rights |= {job: content["jobs"][job]["permissions"] for job in content["jobs"]}
-    assert rights == {
-        "run": {"contents": "read"},
-        "publish": {"contents": "read", "packages": "write"},
-        "propose": {"contents": "write", "pull-requests": "write"},
-    }
-
-
 def test_a_tag_publishes_both_architectures_with_sbom_and_provenance(default_project):
     job = workflow(default_project, "notebook.yml")["jobs"]["publish"]
     inputs = build_step(job)
