@@ -91,7 +91,10 @@ if [[ $1 == jupyter ]]; then
         fail "JUPYTER_TOKEN: it becomes part of an address. Type letters, digits and . _ ~ - only."
     [[ -w . ]] || echo "data/input cannot be written to: what you change will not be saved." >&2
     [[ $(stat -f -c %a .) != 0 ]] || echo "The disk of data/input is full: what you change will not be saved." >&2
-    foreign=$(find . -maxdepth 2 ! -writable -print -quit)
+    astray=$(find . -maxdepth 2 -xtype l -print -quit)
+    [[ ! $astray ]] || echo "$astray is a link to $(readlink "$astray"), which is not in the container." \
+        "Name the folder that it is in as DATA in .env, or copy it here." >&2
+    foreign=$(find . -maxdepth 2 ! -xtype l ! -writable -print -quit)
     [[ ! $foreign ]] || echo "$foreign cannot be written to. If that is wrong: sudo chown -R $(id -u) data/input" >&2
     {
         # Jupyter knows its name and port in the container only; this is the address outside, once it answers.
