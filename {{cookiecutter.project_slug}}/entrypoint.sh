@@ -32,6 +32,7 @@ fi
 shift
 
 umask "${UMASK:-022}" || fail "UMASK: not '$UMASK'. Type digits from 0 to 7, such as 0002."
+[[ ${TZ:-UTC} == UTC || -e /usr/share/zoneinfo/$TZ ]] || fail "TZ: not '$TZ'. Type a name such as Europe/Berlin."
 mkdir -p -m 700 "$HOME"
 [[ -O $HOME ]] || fail "COMPOSE_PROJECT_NAME: '${COMPOSE_PROJECT_NAME-}' belongs to user $(stat -c %u "$HOME"), \
 and this folder to user $(id -u). Write COMPOSE_PROJECT_NAME=another-name into .env."
