@@ -32,6 +32,7 @@ fi
 shift
 
 umask "${UMASK:-022}" || fail "UMASK: not '$UMASK'. Type digits from 0 to 7, such as 0002."
+[[ ${TZ:-UTC} == UTC || -e /usr/share/zoneinfo/$TZ ]] || fail "TZ: not '$TZ'. Type a name such as Europe/Berlin."
 mkdir -p -m 700 "$HOME"
 [[ -O $HOME ]] || fail "COMPOSE_PROJECT_NAME: '${COMPOSE_PROJECT_NAME-}' belongs to user $(stat -c %u "$HOME"), \
 and this folder to user $(id -u). Write COMPOSE_PROJECT_NAME=another-name into .env."
@@ -91,7 +92,10 @@ if [[ $1 == jupyter ]]; then
         fail "JUPYTER_TOKEN: it becomes part of an address. Type letters, digits and . _ ~ - only."
     [[ -w . ]] || echo "data/input cannot be written to: what you change will not be saved." >&2
     [[ $(stat -f -c %a .) != 0 ]] || echo "The disk of data/input is full: what you change will not be saved." >&2
-    foreign=$(find . -maxdepth 2 ! -writable -print -quit)
+    astray=$(find . -maxdepth 2 -xtype l -print -quit)
+    [[ ! $astray ]] || echo "$astray is a link to $(readlink "$astray"), which is not in the container." \
+        "Name the folder that it is in as DATA in .env, or copy it here." >&2
+    foreign=$(find . -maxdepth 2 ! -xtype l ! -writable -print -quit)
     [[ ! $foreign ]] || echo "$foreign cannot be written to. If that is wrong: sudo chown -R $(id -u) data/input" >&2
     {
         # Jupyter knows its name and port in the container only; this is the address outside, once it answers.
