@@ -180,14 +180,6 @@ def test_files_with_the_line_ends_of_windows_do(rebuilt):
     assert rebuilt.printed_url()
 
 
-def test_without_the_sample_an_empty_folder_is_built(rebuilt):
-    for path in rebuilt.data.iterdir():
-        path.unlink()
-    (rebuilt.data / "mine.csv").write_text("x")
-    build(rebuilt)
-    assert rebuilt.run("docker", "run", "--rm", rebuilt.slug, "ls", "-A").stdout == ""
-
-
 @pytest.mark.parametrize("python", ["3.11", "3.14"])
 def test_other_pythons_build_and_run_the_notebook(new_project, python):
     project = new_project(python_version=python)
