@@ -112,6 +112,11 @@ class Project:
 
         return wait_until(urls, 60, f"{starts} printed addresses of {self.slug}")[-1]
 
+    def start(self) -> str:
+        """Start the notebook of a built project and return the address that it prints."""
+        self.compose("up", "--detach", "--no-build", "notebook")
+        return self.printed_url()
+
     def remove(self) -> None:
         """Remove containers, networks, volumes and images of the project."""
         self.compose("--profile", "*", "down", "--volumes", "--timeout", "1", check=False)

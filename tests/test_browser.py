@@ -121,8 +121,7 @@ def test_notebook_7_runs_the_notebook(notebook_7, page, tmp_path):
 def test_what_was_saved_is_there_after_a_restart(interface, request, clone, page):
     project = clone(request.getfixturevalue(interface))
     mine, file = "mine = 'Größe'", project.data / "process_cars.ipynb"
-    project.compose("up", "--detach", "--wait", "notebook")
-    document = open_notebook(page, project.printed_url())
+    document = open_notebook(page, project.start())
     cell = document.locator(".jp-CodeCell .cm-content").first
     cell.click()
     cell.press("Control+End")
