@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 
 PAPERMILL = ("papermill", "process_cars.ipynb", "out.ipynb")
+# A notebook of a second's work, for tests in which the sample's models have no part.
+QUICK = "import pandas, matplotlib.pyplot as plt; plt.plot([1]); open('made.txt', 'w').close()"
+RUN_QUICK = ("papermill", "quick.ipynb", "-")
 ROOT = Path(__file__).parents[1]
 (TEMPLATE,) = ROOT.glob("*{{cookiecutter.project_slug}}*")
 

@@ -15,11 +15,27 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
-COLUMNS = (
-    "dateCrawled name seller offerType price abtest vehicleType yearOfRegistration gearbox powerPS "
-    "model kilometer monthOfRegistration fuelType brand notRepairedDamage dateCreated postalCode "
-    "lastSeen"
-).split()
+COLUMNS = [
+    "dateCrawled",
+    "name",
+    "seller",
+    "offerType",
+    "price",
+    "abtest",
+    "vehicleType",
+    "yearOfRegistration",
+    "gearbox",
+    "powerPS",
+    "model",
+    "kilometer",
+    "monthOfRegistration",
+    "fuelType",
+    "brand",
+    "notRepairedDamage",
+    "dateCreated",
+    "postalCode",
+    "lastSeen",
+]
 
 # Brand, advertisements in a thousand, price level, models with their usual body, most frequent first.
 BRANDS = """

@@ -8,14 +8,14 @@ import os
 import shutil
 
 import pytest
-from conftest import inspect, missing, owners
+from conftest import QUICK, inspect, missing, owners
 
 INSIDE = """
 id -u; id -un; pwd; command -v python
 git init -q . && git add -A && git status --short | grep -c '^A'
 echo '# mine' | tee -a Dockerfile README.md >data/input/mine.txt
 printf '#!/bin/sh\\necho ran' >~/program; chmod +x ~/program; ~/program
-cd data/input && papermill mine.ipynb out.ipynb >/dev/null 2>&1; echo $?
+cd data/input && papermill quick.ipynb out.ipynb >/dev/null 2>&1; echo $?
 """
 
 
@@ -27,8 +27,8 @@ def test_the_repository_opens_with_git_the_kernel_and_the_owner(clone):
     uid = 20345
     project = clone(uid=uid)
     folder = project.path.parent
-    project.notebook("mine.ipynb", "import pandas; open('made.txt', 'w').close()")
-    os.chown(project.data / "mine.ipynb", uid, uid)
+    project.notebook("quick.ipynb", QUICK)
+    os.chown(project.data / "quick.ipynb", uid, uid)
     # The tool asks for the name of its user, and that number has none on this machine.
     (folder / "id").write_text("#!/bin/sh\necho student\n")
     (folder / "id").chmod(0o755)

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 from conftest import (
-    PAPERMILL,
+    QUICK,
+    RUN_QUICK,
     Engine,
     Project,
     free_port,
     inspect,
-    is_processed,
     is_root,
     missing,
     wait_until,
@@ -240,8 +240,9 @@ def test_without_any_network_everything_works(clone):
     project = clone()
     mount = ("-v", f"{project.data}:/data/notebook")
     alone = ("docker", "run", "--rm", "--network", "none", *mount)
-    project.run(*alone, project.slug, *PAPERMILL)
-    assert is_processed(project.data)
+    project.notebook("quick.ipynb", QUICK)
+    project.run(*alone, project.slug, *RUN_QUICK)
+    assert (project.data / "made.txt").exists()
     name = project.run(*alone, "--detach", project.slug).stdout.strip()
     try:
         wait_until(lambda: inspect(name)["State"]["Health"]["Status"] == "healthy", 60, "healthy")
@@ -271,10 +272,11 @@ def test_on_a_usb_stick_to_an_engine_that_has_never_seen_the_base_image(built, t
             project.compose("up", "--detach", "--wait", "--no-build", "notebook")
             with urllib.request.urlopen(project.printed_url()) as page:
                 assert page.status == 200
-            project.compose("run", "--rm", "notebook", *PAPERMILL)
+            project.notebook("quick.ipynb", QUICK)
+            project.compose("run", "--rm", "notebook", *RUN_QUICK)
             names = "{{.Repository}}:{{.Tag}}"
             images = project.run("docker", "images", "--all", "--format", names).stdout
             assert images == f"{project.slug}:latest\n"
         finally:
             project.compose("down", "--volumes", check=False)
-    assert is_processed(project.data)
+    assert (project.data / "made.txt").exists()
