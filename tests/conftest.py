@@ -83,6 +83,18 @@ class Project:
     def compose(self, *args: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
         return self.run("docker", "compose", *args, check=check, **env)
 
+    def notebook(self, name: str, *cells: str) -> None:
+        """Write a notebook with these code cells into data/input."""
+        form = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+        spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        content = {
+            "cells": [form | {"id": f"c{n}", "source": text} for n, text in enumerate(cells)],
+            "metadata": {"kernelspec": spec},
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+        (self.data / name).write_text(json.dumps(content), encoding="utf-8")
+
     def container(self, service: str = "notebook") -> str:
         """Return the id of the container of a service, running or not."""
         return self.compose("ps", "--all", "--quiet", service).stdout.strip()
@@ -99,6 +111,11 @@ class Project:
             return found if len(found) == starts else []
 
         return wait_until(urls, 60, f"{starts} printed addresses of {self.slug}")[-1]
+
+    def start(self) -> str:
+        """Start the notebook of a built project and return the address that it prints."""
+        self.compose("up", "--detach", "--no-build", "notebook")
+        return self.printed_url()
 
     def remove(self) -> None:
         """Remove containers, networks, volumes and images of the project."""

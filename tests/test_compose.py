@@ -17,8 +17,6 @@ from terminal import CTRL_C, Terminal
 
 pytestmark = pytest.mark.engine
 
-UP = ("up", "--detach", "--wait", "--no-build", "notebook")
-
 
 def shell(project: Project, script: str, check: bool = True) -> subprocess.CompletedProcess:
     """Run a script in the running container, as README.md says."""
@@ -79,8 +77,7 @@ def test_a_fresh_clone_by_another_user_works(clone):
 
 def test_two_clones_run_side_by_side(running, clone):
     second = clone()
-    second.compose(*UP)
-    urls = {running.printed_url(), second.printed_url()}
+    urls = {running.printed_url(), second.start()}
     assert len(urls) == 2
     for url in urls:
         assert urllib.request.urlopen(url).status == 200
@@ -88,7 +85,7 @@ def test_two_clones_run_side_by_side(running, clone):
 
 def test_stopping_is_quick_and_clean(clone):
     project = clone()
-    project.compose(*UP)
+    project.start()
     project.compose("stop", "--timeout", "9")
     assert state(project)["ExitCode"] == 0
 
@@ -104,24 +101,21 @@ def test_ctrl_c_ends_a_plain_docker_run(built):
 
 def test_home_outlives_the_container_and_the_token_does_not(clone):
     project = clone()
-    project.compose(*UP)
-    first = project.printed_url()
+    first = project.start()
     shell(project, "echo kept >~/settings")
     project.compose("down")
-    project.compose(*UP)
-    second = project.printed_url()
+    second = project.start()
     assert first != second and first.split("token")[0] == second.split("token")[0]
     assert shell(project, "cat ~/settings").stdout == "kept\n"
     project.compose("down", "--volumes")
-    project.compose(*UP)
+    project.start()
     assert shell(project, "ls ~").stdout == ""
 
 
 def test_the_token_can_be_set(clone):
     project = clone()
     (project.path / ".env").write_text("JUPYTER_TOKEN=open-sesame\n")
-    project.compose(*UP)
-    url = project.printed_url()
+    url = project.start()
     assert url == f"http://127.0.0.1:{project.env['JUPYTER_PORT']}/?token=open-sesame"
     assert urllib.request.urlopen(url).status == 200
 
@@ -149,7 +143,7 @@ def test_others_connect_with_a_password_over_tls_behind_a_path(clone):
     (project.path / ".env").write_text(
         f"JUPYTER_BIND=0.0.0.0\nCERTIFICATE=server.pem\nJUPYTER_PASSWORD='{hashed}'\n"
     )
-    project.compose(*UP)
+    project.compose("up", "--detach", "--wait", "--no-build", "notebook")
     port = project.env["JUPYTER_PORT"]
     assert project.printed_url().startswith(f"https://127.0.0.1:{port}/team/")
     (published,) = inspect(project.container())["NetworkSettings"]["Ports"]["8888/tcp"]
@@ -227,8 +221,7 @@ def test_a_folder_that_cannot_be_written_to_is_said(clone):
     (project.path / "docker-compose.override.yml").write_text(
         "services: {notebook: {volumes: ['./data/input:/data/notebook:ro']}}\n"
     )
-    project.compose(*UP)
-    project.printed_url()
+    project.start()
     assert "data/input cannot be written to: what you change will not be saved." in project.logs()
 
 
@@ -244,8 +237,7 @@ def test_a_full_disk_is_said_and_loses_nothing(clone):
         with open(small / "filler", "wb", buffering=0) as file, pytest.raises(OSError):
             while True:
                 file.write(b"x" * 4096)
-        project.compose(*UP)
-        project.printed_url()
+        project.start()
         said = "is full: what you change will not be saved."
         assert said in project.logs()
         assert (small / "work.ipynb").read_text() == "what I wrote"
@@ -256,7 +248,7 @@ def test_a_full_disk_is_said_and_loses_nothing(clone):
 
 def test_the_memory_limit_is_named_when_it_kills(clone):
     project = clone(MEMORY_LIMIT="400m")
-    project.compose(*UP)
+    project.start()
     done = shell(project, "python -c 'b = bytearray(900 << 20)'", check=False)
     assert done.returncode == 137
     said = "A kernel needed more memory than MEMORY_LIMIT allows and was stopped."
@@ -266,7 +258,7 @@ def test_the_memory_limit_is_named_when_it_kills(clone):
 
 def test_a_server_that_hangs_becomes_unhealthy(clone):
     project = clone()
-    project.compose(*UP)
+    project.start()
     shell(project, "kill -STOP $(grep -l '[b]in/jupyter-lab' /proc/[0-9]*/cmdline | cut -d/ -f3)")
     wait_until(lambda: state(project)["Health"]["Status"] == "unhealthy", 60, "unhealthy")
     project.run("docker", "kill", project.container())

@@ -44,7 +44,7 @@ def test_whoever_owns_the_folder_runs_the_server_without_any_right(clone, way):
     """Their user and group, also where nobody else may enter; and what `docker run` gives is given up too."""
     project = clone(uid=20345, gid=20777, mode=0o700)
     if way == "compose":
-        project.compose("up", "--detach", "--wait", "notebook")
+        project.start()
         container = project.container()
     else:
         mount = ("-v", f"{project.data}:/data/notebook")

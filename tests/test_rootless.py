@@ -103,7 +103,6 @@ def theirs(request, user, built) -> TheirProject:
         else:
             project.run("docker", "tag", built.slug, project.slug)
         yield project
-        yield project
         project.compose("down", "--volumes", "--timeout", "1")
     finally:
         process.terminate()

@@ -33,6 +33,7 @@ shift
 
 umask "${UMASK:-022}" || fail "UMASK: not '$UMASK'. Type digits from 0 to 7, such as 0002."
 [[ ${TZ:-UTC} == UTC || -e /usr/share/zoneinfo/$TZ ]] || fail "TZ: not '$TZ'. Type a name such as Europe/Berlin."
+# shellcheck disable=SC2174  # /home is there
 mkdir -p -m 700 "$HOME"
 [[ -O $HOME ]] || fail "COMPOSE_PROJECT_NAME: '${COMPOSE_PROJECT_NAME-}' belongs to user $(stat -c %u "$HOME"), \
 and this folder to user $(id -u). Write COMPOSE_PROJECT_NAME=another-name into .env."
@@ -44,6 +45,7 @@ fi
 
 if [[ $1 == lock ]]; then
     sed 's/===/==/' requirements.lock >/tmp/lock  # uv keeps the versions that it finds here
+    # shellcheck disable=SC2207  # an option and its value are two words
     lock=(/opt/uv/bin/uv pip compile --universal --generate-hashes --python=python3
         --index-strategy=unsafe-best-match --emit-index-annotation --emit-index-url --emit-find-links
         --emit-build-options --output-file=/tmp/lock requirements.txt "${@:2}"
