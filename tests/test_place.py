@@ -46,19 +46,6 @@ def api(project: Project, method: str, path: str, content: object = None):
         return json.loads(answer.read() or "null")
 
 
-def write_notebook(path: Path, *cells: str) -> None:
-    """Write a notebook with these cells of code."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
-    content = {
-        "nbformat": 4,
-        "nbformat_minor": 5,
-        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-        "cells": [{**code, "id": f"cell-{i}", "source": cell} for i, cell in enumerate(cells)],
-    }
-    path.write_text(json.dumps(content))
-
-
 # Loss and takeover
 
 
@@ -140,17 +127,17 @@ def test_every_notebook_runs_in_its_own_folder_and_one_that_fails_is_kept(clone)
     project = clone()
     (project.data / "process_cars.ipynb").unlink()
     (project.data / "helpers.py").write_text("word = 'made'\n")
-    write_notebook(
-        project.data / "part/two words.ipynb",
+    project.notebook(
+        "part/two words.ipynb",
         "from pathlib import Path",
         "from helpers import word",
         "Path(word).write_text('')",
     )
     for name in ("_slow.ipynb", "_drafts/no.ipynb"):
-        write_notebook(project.data / name, "1 / 0")
+        project.notebook(name, "1 / 0")
     inside(project, "run-notebooks")
     assert (project.data / "part/made").exists()
-    write_notebook(project.data / "bad.ipynb", "print('be' + 'fore')", "1 / 0")
+    project.notebook("bad.ipynb", "print('be' + 'fore')", "1 / 0")
     assert inside(project, "run-notebooks", check=False).returncode == 1
     pages = {str(page.relative_to(project.data)) for page in project.data.rglob("*.html")}
     assert pages == {"_pages/part/two words.html", "_pages/bad.html"}
@@ -220,7 +207,7 @@ def test_what_a_person_set_up_survives_until_it_is_to_be_forgotten(clone):
     tabs = {"data": {"tab": {"path": "mine"}}, "metadata": {"id": "default"}}
     api(project, "PUT", "lab/api/workspaces/default", tabs)
     python(project, HISTORY)
-    write_notebook(project.data / "mine.ipynb", "1")
+    project.notebook("mine.ipynb", "1")
     trust = ("jupyter", "trust", "mine.ipynb")
     project.compose("exec", "-T", "notebook", "entrypoint.sh", *trust)
     for command in (["restart", "notebook"], ["down"]):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, Project, free_port, is_processed, is_root, missing
-from test_place import TOKEN, api, inside, start, write_notebook
+from test_place import TOKEN, api, inside, start
 
 pytestmark = pytest.mark.engine
 FIRST = "e8d4716"  # the first release
@@ -96,8 +96,8 @@ def test_three_months_of_work(project, colleague, folder):
     path = project.path
     # A module, a notebook in a folder, two libraries and a pin.
     (project.data / "helpers.py").write_text("word = 'made'\n")
-    write_notebook(
-        project.data / "deep/mine.ipynb",
+    project.notebook(
+        "deep/mine.ipynb",
         "import tabulate, toolz\nfrom helpers import word",
         "assert toolz.__version__ == '0.12.0'\nopen(word, 'w').close()",
     )
