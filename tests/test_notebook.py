@@ -162,7 +162,8 @@ VALUES = ["", '""', "a", '"b"', '"c,\n"', '"d""\r"', " e", "\0", 'f"']
 
 @pytest.mark.notebook
 def test_each_value_keeps_its_bytes(run, tmp_path):
-    sample, sources, rng = SAMPLE.read_text(encoding="utf-8"), {}, random.Random(0)
+    sample = "".join(SAMPLE.read_text(encoding="utf-8").splitlines(keepends=True)[:1_000])
+    sources, rng = {"whole sample": SAMPLE.read_bytes()}, random.Random(0)
     for encoding, letters in LETTERS.items():
         for name, text in {"sample": sample, "odd": ODD}.items():
             text = re.sub(r"[^\0-\x7f]", lambda _, each=letters: rng.choice(each), text)
@@ -217,61 +218,58 @@ def test_tables_of_other_kinds_are_processed_rightly(run, tmp_path):
         assert (tmp_path / f"{number}.out").read_bytes() == expected
 
 
+# Files that are no tables, and what the error says beside that. The names are those of the files.
+NO_TABLE = {
+    "excel.xlsx": (b"PK\x03\x04\x14\0\x06\0,\x08\0,", "PK: Excel, zip"),
+    "old.xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1,\n", r"b'\\xd0\\xcf"),
+    "packed.csv.gz": (b"\x1f\x8b\x08\0,\n,", r"\\x1f\\x8b: gzip"),
+    "page.html": (b"\n<!DOCTYPE html>\n<title>a, b</title>", "<!DOCTYPE html"),
+    "page2.html": (b"<html>\n<title>a, b</title>", "<html>"),
+    "pointer.csv": (b"version https://git-lfs.github.com/spec/v1\noid 1,2\n", "version https"),
+    "data.json": (b'[{"a": 1, "b": 2}]', "{"),
+    "lines.json": (b'{"a": 1, "b": 2}\n{"a": 1, "b": 2}\n', "{"),
+    "picture.png": (b"\x89PNG\r\n\x1a\n\0\0\0,IHDR,\0\0", "PNG"),
+    "no-mark.csv": ("a,b\n1,2\n".encode("utf-16-le"), r"a\\x00"),
+    "utf-32.csv": ("a,b\n1,2\n".encode("utf-32"), r"\\x00\\x00"),
+    "empty.csv": (b"", "b''"),
+    "blank.csv": (b"\n\n", r"\\n"),
+}
+# Tables with a fault, and what the error says.
 FAULTS = {
-    "excel.xlsx": (b"PK\x03\x04\x14\0\x06\0,\x08\0,", r"no CSV table: it begins with b'PK.*Excel"),
-    "old.xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1,\n", "no CSV table: it begins with"),
-    "packed.csv.gz": (b"\x1f\x8b\x08\0,\n,", r"no CSV table: it begins with b'\\x1f\\x8b"),
-    "page.html": (b"\n<!DOCTYPE html>\n<title>a, b</title>", "no CSV table: it begins with.*DOCTYPE"),
-    "page2.html": (b"<html>\n<title>a, b</title>", "no CSV table: it begins with b'<html"),
-    "pointer.csv": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1,2\n", "version https"),
-    "data.json": (b'[{"a": 1, "b": 2}]', "no CSV table: it begins with"),
-    "lines.json": (b'{"a": 1, "b": 2}\n{"a": 1, "b": 2}\n', "no CSV table: it begins with"),
-    "picture.png": (b"\x89PNG\r\n\x1a\n\0\0\0,IHDR,\0\0", "no CSV table: it begins with"),
-    "no-mark.csv": ("a,b\n1,2\n".encode("utf-16-le"), "no CSV table: it begins with"),
-    "empty.csv": (b"", "no CSV table: it begins with b''"),
-    "blank.csv": (b"\n\n", "no CSV table"),
-    "one-column.csv": (b"a\n1\n2\n", "the first row has 1 values, most rows have 1"),
-    "title.csv": (b"Cars of 2016\n\na,b\n1,2\n3,4\n", "the first row has 1 values, most rows have 2"),
-    "title2.csv": (b"Cars, 2016\na,b,c\n1,2,3\n4,5,6\n", "the first row has 2 values, most rows have 3"),
-    "row-names.csv": (b"a,b\n1,x,y\n2,x,y\n", "the first row has 2 values, most rows have 3"),
-    "mostly.csv": (b"a,b\n" + b"1,2\n" * 20_000 + b"1;2\n" * 30_000, "has 2 values, most rows have 1"),
+    "one-column.csv": (b"a\n1\n2\n", "first row has 1 values, most rows have 1"),
+    "title.csv": (b"Cars of 2016\n\na,b\n1,2\n3,4\n", "first row has 1 values, most rows have 2"),
+    "title2.csv": (b"Cars, 2016\na,b,c\n1,2,3\n4,5,6\n", "has 2 values, most rows have 3"),
+    "row-names.csv": (b"a,b\n1,x,y\n2,x,y\n", "has 2 values, most rows have 3"),
+    "mostly.csv": (b"a,b\n" + b"1,2\n" * 20_000 + b"1;2\n" * 30_000, "most rows have 1"),
     "open.csv": (b'a,b\n1,2\n3,"4\n5,6\n', "row 3: quotes are not closed"),
     "text.csv": (b'a,b\n1,2\n3,"4"5\n', "row 3: quotes are not closed"),
-    "good.csv": (b"a,b\n1,2\n", "is the source itself"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.notebook
-def test_what_is_no_table_is_named_and_nothing_changes(run, tmp_path):
-    for name, (content, _) in FAULTS.items():
+def test_what_goes_wrong_is_named_and_changes_nothing(run, tmp_path):
+    files = NO_TABLE | FAULTS | {"good.csv": (b"a,b\n1,2\n", ""), "old.csv": (b"as it was", "")}
+    for name, (content, _) in files.items():
         (tmp_path / name).write_bytes(content)
-    (tmp_path / "old.csv").write_bytes(b"as it was")
     (tmp_path / "symbolic.csv").symlink_to("good.csv")
     (tmp_path / "hard.csv").hardlink_to(tmp_path / "good.csv")
-    expected = [(name, "old.csv", sentence) for name, (_, sentence) in FAULTS.items()]
-    same = [("good.csv", name) for name in ("good.csv", "./good.csv", "symbolic.csv", "hard.csv")]
-    expected[-1:] = [
-        (*pair, "is the source itself") for pair in [*same, ("symbolic.csv", "good.csv")]
+    itself = "is the source itself"
+    expected = [
+        *((name, "old.csv", f"no CSV table.*{what}") for name, (_, what) in NO_TABLE.items()),
+        *((name, "old.csv", what) for name, (_, what) in FAULTS.items()),
+        *(("good.csv", f"{name}.csv", itself) for name in ("good", "./good", "symbolic", "hard")),
+        ("symbolic.csv", "good.csv", itself),
+        ("nowhere.csv", "old.csv", "FileNotFoundError: .*nowhere.csv"),
+        ("good.csv", "nowhere/out.csv", "FileNotFoundError: .*nowhere"),
+        ("http://127.0.0.1:1/x.csv", "old.csv", "ConnectionError: .*127.0.0.1"),
+        (str(SAMPLE), "old.csv", "File too large"),
     ]
-    expected += [("nowhere.csv", "old.csv", "FileNotFoundError: .*nowhere.csv")]
-    expected += [("good.csv", "nowhere/out.csv", "FileNotFoundError: .*nowhere")]
-    expected += [("http://127.0.0.1:1/x.csv", "old.csv", "ConnectionError: .*127.0.0.1")]
+    cases = [case(tmp_path, source=source, output=output) for source, output, _ in expected]
+    cases[-1]["file_size_limit"] = 100_000  # the disk is full
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    answers = run([case(tmp_path, source=source, output=output) for source, output, _ in expected])
-    for (source, output, sentence), (error, *_) in zip(expected, answers, strict=True):
-        assert re.search(sentence, error), (source, output, error)
+    for (source, output, what), (error, *_) in zip(expected, run(cases), strict=True):
+        assert re.search(what, error), (source, output, error)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-@pytest.mark.notebook
-def test_full_disk_leaves_the_old_file(run, tmp_path):
-    (tmp_path / "old.csv").write_bytes(b"as it was")
-    full = case(tmp_path, source=str(SAMPLE), output="old.csv") | {"file_size_limit": 100_000}
-    ((error, *_),) = run([full])
-    assert "File too large" in error
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
-        "old.csv": b"as it was"
-    }
 
 
 class Pages(BaseHTTPRequestHandler):
@@ -429,6 +427,7 @@ told = {
     "gap": raw[["vehicleType", "model", "fuelType", "gearbox", "notRepairedDamage"]].isna().mean().tolist(),
     "wrong": [(price < 100).mean(), (~year.between(1950, 2016)).mean(), (~power.between(10, 1000)).mean()],
     "damaged": [(raw["notRepairedDamage"] == "ja").mean()],
+    "kept": [int(cars["yearOfRegistration"].max()), int(cars["powerPS"].isna().sum()), len(cars)],
 }
 """
 # Measured on 18,705 advertisements of the real data.
@@ -456,6 +455,8 @@ def test_sample_is_like_the_real_data(run, tmp_path):
     (tmp_path / SAMPLE.name).write_bytes(SAMPLE.read_bytes())
     ((error, _, told),) = run([case(tmp_path, CLEAN, STATISTICS)])
     assert error == ""
+    newest, powerless, rows = told.pop("kept")
+    assert newest == 2016 and powerless > 400 and rows > 4_500  # whatever the date of today
     assert told == {name: pytest.approx(numbers, rel=0.26) for name, numbers in REAL.items()}
 
 
@@ -553,3 +554,17 @@ def test_a_table_of_ones_own_ends_well(run, tmp_path):
         long = name in ("one price", "price and year", "many words")
         assert ("Fewer than 50 rows left" in printed) != long
         assert printed.count(": not yet") == 3
+
+
+@pytest.mark.notebook
+def test_solutions_are_right(run, tmp_path):
+    (tmp_path / SAMPLE.name).write_bytes(SAMPLE.read_bytes())
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    texts = ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
+    solutions = re.findall(r"```python\n(.*?)```", "".join(texts), re.DOTALL)
+    checks = [cells()[f"check-{number}"] for number in (1, 2, 3)]
+    then = "\n".join(line for pair in zip(solutions, checks, strict=True) for line in pair)
+    needed = (*CLEAN, "learners", "scores", "damage")
+    ((error, printed, _),) = run([case(tmp_path, needed, then)])
+    assert error == ""
+    assert re.findall(r"Exercise \d: (.*)", printed) == ["done"] * 3
