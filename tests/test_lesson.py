@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -11,7 +12,6 @@ from typing import NamedTuple
 import pytest
 import yaml
 from conftest import ROOT, Project, free_port, is_root, missing
-from terminal import Terminal
 
 LESSON = ROOT / "docs/lesson.md"
 BASE = "python:3.13-slim-trixie"
@@ -26,7 +26,7 @@ PORTABLE = {
     "find": "-name|-not|-user",
     "grep": "-c|-A",
     "head": "-n",
-    "ls": "''",
+    "ls": "-l",
     "mkdir": "''",
     "rm": "-f",
     "seq": "''",
@@ -73,7 +73,7 @@ class Shell:
             allowed = PORTABLE.get(name, "*")
             (tools / name).write_text(
                 f"#!/bin/sh\nfor word; do case $word in {allowed}) ;; -*) {refuse} ;; esac; done\n"
-                f'PATH={os.environ["PATH"]}\nexec {name} "$@"\n'
+                f'PATH={shlex.quote(os.environ["PATH"])}\nexec {name} "$@"\n'
             )
             (tools / name).chmod(0o755)
         env = {**os.environ, "PATH": str(tools)}
@@ -97,6 +97,8 @@ class Shell:
 
 def talk(step: Step, cwd: Path) -> tuple[int, str, str]:
     """Run a command in a terminal and type what stands behind the prompts in its output."""
+    from terminal import Terminal  # which Windows does not have
+
     seen = ""
     with Terminal(step.command.strip(), cwd) as terminal:
         for typed in re.findall(r"^\S+# (.*)$", step.output, re.MULTILINE):
@@ -111,6 +113,17 @@ def test_the_comparison_can_fail():
     assert agrees("a...c", "abc\n") and not agrees("a...c", "abd\n")
     assert agrees("...\nend", "1\n2\nend\n") and not agrees("...\nend", "1\n2\nend\n3\n")
     assert not agrees("mine", "") and not agrees("3", "13\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the lesson is typed in WSL")
+@pytest.mark.parametrize(
+    "command", ["stat -c %u .", "head -n -1 tools/ls", "grep -P a tools/ls", "ls *.nothing", "date"]
+)
+def test_what_some_systems_lack_is_refused(tmp_path, command):
+    shell = Shell(["zsh", "-f"] if shutil.which("zsh") else ["bash"], tmp_path, None)
+    assert shell.type("ls -l tools && find . -name ls && head -n 1 tools/ls && cd .")[0] == 0
+    assert shell.type(command)[0] != 0
+    shell.process.terminate()
 
 
 def test_every_word_of_the_generated_files_is_explained(default_project):
