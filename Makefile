@@ -17,8 +17,8 @@ lint: $(UV)  ## check the template's own files and a generated project
 lock: $(UV)  ## renew the lock of the tools and the four locks of generated projects
 	$(UV) lock --upgrade && $(RUN) .ci/lock
 
-bench: $(UV)  ## measure beside two baselines, on a Docker engine (half an hour); ROUNDS=3
-	$(RUN) --with matplotlib python benchmarks/bench.py
+bench: $(UV)  ## measure beside two baselines, on a Docker engine (20 minutes); ROUNDS=3
+	$(RUN) --with websocket-client python benchmarks/bench.py
 
 .uv/bin/uv:
 	python3 -m venv .uv && .uv/bin/pip install --quiet uv

@@ -1,25 +1,16 @@
-"""Says what was made and what to type next; does nothing else, so it may run any number of times."""
+"""Says what to type next; does nothing else, so it may run any number of times."""
 
 import json
-import shutil
+from pathlib import Path
 
-
-def message(answers, docker):
-    """The text to print. `docker`: whether this machine has the command."""
-    without = (
-        'uv run --no-project --isolated --python ">=3.11" --with-requirements requirements.lock '
-        f"jupyter {answers['interface']} data/input"
-    )
-    return f"""
-The project is in the folder {answers["project_slug"]}. Start it{"" if docker else " without Docker"}:
+answers = json.loads({{cookiecutter | jsonify | jsonify}})  # noqa: F821
+print(f"""
+The project is in the folder {answers["project_slug"]}. Start it:
 
     cd {answers["project_slug"]}
-    {"docker compose up" if docker else without}
+    docker compose up
 
-and open the address that it prints: http://127.0.0.1:{answers["port"] if docker else 8888}/...
-README.md says more{"" if docker else ", also how to start it with Docker, which was not found"}.
-"""
-
-
-if __name__ == "__main__":
-    print(message(json.loads({{cookiecutter | jsonify | jsonify}}), shutil.which("docker")))  # noqa: F821
+and open the address that it prints: http://127.0.0.1:{answers["port"]}/...
+README.md says more, also how to work without Docker.""")
+if Path(".git").exists():
+    print("The folder was there before: see `git status`. Files of former answers stay.")

@@ -1,59 +1,64 @@
 """Refuses answers that cannot become a correct project: all faults at once, one line each."""
 
 import json
-import re
-import shutil
+import os
 import sys
+from importlib.metadata import version
+from pathlib import Path
+from unicodedata import category
 
-# Nothing that cookiecutter evaluates, no blank at either end, nothing that ends or turns the line.
-BAD = r"\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
-LINE = r"(?!.*\{[%#{])(?!\s)[^" + BAD + r"]+(?<!\s)"
-SAFE = "characters in one line, no control characters, no { before {, % or #"
-PORT = r"10(2[4-9]|[3-9]\d)|1[1-9]\d\d|[2-9]\d{3}|[1-5]\d{4}|6[0-4]\d{3}|65([0-4]\d\d|5[0-2]\d|53[0-5])"
-RULES = {  # question: what its answer must match, and that in words
-    "project_name": ("(?=.{1,100}$)" + LINE, f"1 to 100 {SAFE}"),
-    "project_slug": (
-        "(?!(con|prn|aux|nul|(com|lpt)[0-9])$)(?=.{1,50}$)[a-z0-9]+(-[a-z0-9]+)*",  # for Windows
-        "at most 50 of a-z, 0-9 and single hyphens, no reserved name, such as my-ml-project",
-    ),
-    "description": ("(?=.{1,200}$)" + LINE, f"1 to 200 {SAFE}"),
-    "author_name": ("(?=.{1,100}$)" + LINE, f"1 to 100 {SAFE}"),
-    "python_version": (r"3\.1[1-4]", "3.13, 3.14, 3.12 or 3.11"),
-    "interface": ("lab|notebook", "lab or notebook"),
-    "port": (f"(?a:{PORT})", "a whole number from 1024 to 65535, such as 8888"),
-    "accelerator": ("cpu|nvidia", "cpu or nvidia"),
-    "cluster": ("none|dask", "none or dask"),
-    "license": (r"MIT|BSD-3-Clause|Apache-2\.0|none", "MIT, BSD-3-Clause, Apache-2.0 or none"),
+from cookiecutter.config import get_user_config
+
+SAFE = "characters in one line, nothing invisible, no { before {, % or #"
+JINJA = ["{" + mark for mark in "#%{"]  # in pieces, because this file is rendered too
+UNSEEN = "Cc Cf Cs Zl Zp"  # Unicode's categories of controls, formats, surrogates, ends of line
+RESERVED = {"con", "prn", "aux", "nul"} | {p + n for p in ("com", "lpt") for n in "0123456789"}
+
+
+def is_line(text, longest):
+    fits = 0 < len(text) <= longest and text == text.strip()
+    seen = all(category(char) not in UNSEEN or char in "\u200c\u200d" for char in text)  # joiners
+    return fits and seen and not any(mark in text for mark in JINJA)
+
+
+def is_slug(text):
+    plain = text.isascii() and text == text.lower() and all(map(str.isalnum, text.split("-")))
+    return plain and len(text) <= 50 and text not in RESERVED
+
+
+RULES = {  # question: its choices; or what tells a good answer, and what to type instead of a bad one
+    "project_name": (lambda text: is_line(text, 100), f"1 to 100 {SAFE}"),
+    "project_slug": (is_slug, "at most 50 of a-z, 0-9 and single hyphens, such as my-ml-project"),
+    "description": (lambda text: is_line(text, 200), f"1 to 200 {SAFE}"),
+    "author_name": (lambda text: is_line(text, 100), f"1 to 100 {SAFE}"),
+    "python_version": ["3.13", "3.14", "3.12", "3.11"],
+    "interface": ["lab", "notebook"],
+    "port": (set(map(str, range(1024, 65536))).__contains__, "a number from 1024 to 65535"),
+    "accelerator": ["cpu", "nvidia"],
+    "cluster": ["none", "dask"],
+    "license": ["MIT", "BSD-3-Clause", "Apache-2.0", "none"],
 }
 
 
-def refusal(answers, raw, old):
-    """The lines to print. `raw`: the answers before rendering; `old`: cookiecutter is too old."""
+def refusal(answers, raw):
+    """The lines to print. `raw`: the answers before cookiecutter evaluated Jinja in them."""
+    old = tuple(map(int, version("cookiecutter").split(".")[:2])) < (2, 6)
     lines = ["cookiecutter: older than 2.6. Type uvx cookiecutter@latest."] if old else []
-    for key, (pattern, words) in RULES.items():
-        evaluated = re.search(r"(?s)^(?!.*slugify).*\{[%#{]", str(raw.get(key)))
-        answer = raw[key] if evaluated else answers[key]
-        if not isinstance(answer, str) or not re.fullmatch(pattern, answer):
+    for key, rule in RULES.items():
+        is_good, words = rule if isinstance(rule, tuple) else (rule.__contains__, " or ".join(rule))
+        answer = answers.get("__typed_slug") if answers[key] == "_refused" else answers[key]
+        if any(mark in str(raw.get(key)) for mark in JINJA) and "slugify" not in raw[key]:
+            answer = raw[key]
+        if not isinstance(answer, str) or not is_good(answer):
             lines.append(f"{key}: not {ascii(answer)[:70]}. Type {words}.")
-    if shutil.disk_usage(".").free < 20_000_000:
-        lines.append("disk: under 20 MB are free here. Make room, or go to another folder.")
-    if lines:
-        from pathlib import Path  # only here: these take longer than all the rest
-
-        from cookiecutter import config
-
-        saved = Path(config.get_user_config()["replay_dir"]).glob("*.json")
-        newest = max(saved, key=lambda file: file.stat().st_mtime, default=None)
-        if newest and json.loads(newest.read_text("utf-8")).get("cookiecutter") == answers:
-            lines.append("Nothing was made. Correct the answers where they are saved, then type")
-            lines.append(f'cookiecutter --replay-file "{newest}" "{answers["_template"]}"')
+    saved = sorted(Path(get_user_config()["replay_dir"]).glob("*.json"), key=os.path.getmtime)
+    if lines and saved and json.loads(saved[-1].read_text("utf-8")).get("cookiecutter") == answers:
+        lines.append("Nothing was made. Correct the answers where they are saved, then type")
+        lines.append(f'cookiecutter --replay-file "{saved[-1]}" "{answers["_template"]}"')
     return lines
 
 
 if __name__ == "__main__":
     answers = json.loads({{cookiecutter | jsonify | jsonify}})  # noqa: F821
     raw = json.loads({{_cookiecutter | default({}) | jsonify | jsonify}})  # noqa: F821
-    # Before 2.6 cookiecutter leaves this line break: _jinja2_env_vars do not reach hooks.
-    old = """{% if true %}
-{% endif %}"""
-    sys.exit("\n".join(refusal(answers, raw, old)) or 0)
+    sys.exit("\n".join(refusal(answers, raw)) or None)

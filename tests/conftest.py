@@ -1,5 +1,6 @@
 """What the tests share: generated projects, the engine, one built image and one running notebook."""
 
+import csv
 import json
 import os
 import re
@@ -9,11 +10,13 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+PAPERMILL = ("papermill", "process_cars.ipynb", "out.ipynb")
 ROOT = Path(__file__).parents[1]
 (TEMPLATE,) = ROOT.glob("*{{cookiecutter.project_slug}}*")
 
@@ -30,11 +33,13 @@ def is_root() -> bool:
     return os.name == "posix" and os.geteuid() == 0
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a test with an engine a second chance: what it waits for may be late on a busy machine."""
-    for item in items:
-        if item.get_closest_marker("engine"):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+def wait_until(true: Callable, seconds: float, what: str):
+    """Return what `true()` returns as soon as that is something; fail after so many seconds."""
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.3)
+    return found
 
 
 def free_port() -> int:
@@ -78,34 +83,41 @@ class Project:
     def compose(self, *args: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
         return self.run("docker", "compose", *args, check=check, **env)
 
-    def copy(self, folder: Path, uid: int | None = None, mode: int = 0o755) -> "Project":
-        """Return a copy as another user would have cloned it. It shares the built image, not the port."""
-        place = Path(tempfile.mkdtemp(dir=folder))
-        place.chmod(0o755)
-        copy = Project(place / self.slug, {**self.env, "JUPYTER_PORT": str(free_port())})
-        copy.env["COMPOSE_PROJECT_NAME"] = f"{self.slug}-{place.name.strip('_')}"
-        shutil.copytree(self.path, copy.path)
-        if uid is not None:
-            for path in [copy.path, *copy.path.rglob("*")]:
-                os.chown(path, uid, uid)
-        copy.data.chmod(mode)
-        return copy
-
     def container(self, service: str = "notebook") -> str:
-        """Return the id of the running container of a service."""
-        return self.compose("ps", "--quiet", service).stdout.strip()
+        """Return the id of the container of a service, running or not."""
+        return self.compose("ps", "--all", "--quiet", service).stdout.strip()
 
-    def printed_url(self, seconds: float = 60, starts: int = 1) -> str:
-        """Return the address that the last of so many starts printed; each prints exactly one."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            logs = self.compose("logs", "--no-log-prefix", "notebook").stdout
-            urls = re.findall(r"https?://\S+", logs)
-            if len(urls) >= starts:
-                assert len(urls) == starts, logs
-                return urls[-1]
-            time.sleep(0.2)
-        pytest.fail(f"no new address within {seconds} s\n{logs}")
+    def logs(self) -> str:
+        """Return what the notebook's container printed."""
+        return self.compose("logs", "--no-log-prefix", "notebook").stdout
+
+    def printed_url(self, starts: int = 1) -> str:
+        """Return the address that the last of so many starts printed."""
+
+        def urls() -> list[str]:
+            found = re.findall(r"Open (\S+)", self.logs())
+            return found if len(found) == starts else []
+
+        return wait_until(urls, 60, f"{starts} printed addresses of {self.slug}")[-1]
+
+    def remove(self) -> None:
+        """Remove containers, networks, volumes and images of the project."""
+        self.compose("--profile", "*", "down", "--volumes", "--timeout", "1", check=False)
+        self.run("docker", "rmi", "--force", self.slug, f"{self.slug}-lock", check=False)
+
+
+def is_processed(data: Path) -> bool:
+    """Tell whether processed.csv is the sample less its first column."""
+    with (
+        open(data / "cars_sampled.csv", encoding="utf-8", newline="") as source,
+        open(data / "processed.csv", encoding="utf-8", newline="") as output,
+    ):
+        return [row[1:] for row in csv.reader(source)] == list(csv.reader(output))
+
+
+def owners(folder: Path) -> set[tuple[int, int]]:
+    """Return user and group of the folder and of all that is in it."""
+    return {(p.lstat().st_uid, p.lstat().st_gid) for p in [folder, *folder.rglob("*")]}
 
 
 def base_of(python: str) -> dict[str, str]:
@@ -154,13 +166,14 @@ class Engine:
                  "--iptables=false", "--ip6tables=false"],
                 stdout=log, stderr=log,
             )  # fmt: skip
-        end = time.monotonic() + 60
-        while subprocess.run(
-            ["docker", "--host", self.host, "info"], capture_output=True
-        ).returncode:
-            if self.process.poll() is not None or time.monotonic() > end:
+
+        def answers() -> bool:
+            if self.process.poll() is not None:
                 missing("second-engine", (self.folder / "log").read_text()[-500:])
-            time.sleep(0.5)
+            info = ["docker", "--host", self.host, "info"]
+            return subprocess.run(info, capture_output=True).returncode == 0
+
+        wait_until(answers, 60, "an answer of the second engine")
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         """End the engine alone, as a system does, or with SIGKILL."""
@@ -215,16 +228,52 @@ def new_project(engine, bake):
 
     yield _new
     for project in projects:
-        project.compose("--profile", "*", "down", "--volumes", "--rmi", "local", "--timeout", "1")
-        project.run("docker", "rmi", "--force", project.slug, f"{project.slug}-lock", check=False)
+        project.remove()
 
 
 @pytest.fixture(scope="session")
 def built(new_project) -> Project:
-    """A project with its image built."""
+    """A project with its image built. Not to be changed by a test."""
     project = new_project()
     project.compose("build", "notebook")
     return project
+
+
+@pytest.fixture
+def clone(built):
+    """Return a function that clones a built project into a folder of another name, which the same image serves.
+
+    The clone belongs to `uid` and, if given, `gid`; all of it is removed after the test.
+    """
+    clones = []
+
+    def _clone(
+        source: Project = built,
+        uid: int | None = None,
+        gid: int | None = None,
+        mode: int = 0o755,
+        **settings: str,
+    ) -> Project:
+        if uid is not None and not is_root():
+            missing("root", "only root can give a folder to another user")
+        place = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+        place.chmod(0o755)
+        path = place / f"{source.slug}-{os.urandom(3).hex()}"
+        env = {**source.env, "JUPYTER_PORT": str(free_port()), **settings}
+        copy = Project(path, env)
+        shutil.copytree(source.path, path)
+        if uid is not None:
+            for each in [path, *path.rglob("*")]:
+                os.chown(each, uid, uid if gid is None else gid)
+        copy.data.chmod(mode)
+        copy.run("docker", "tag", source.slug, copy.slug)
+        clones.append(copy)
+        return copy
+
+    yield _clone
+    for copy in clones:
+        copy.remove()
+        shutil.rmtree(copy.path.parent)
 
 
 @pytest.fixture(scope="session")
@@ -232,7 +281,7 @@ def running(built) -> Project:
     """A project whose notebook server runs, started as a user starts it. Not to be stopped by a test."""
     built.compose("up", "--detach", "--wait", "notebook")
     built.printed_url()
-    built.start_log = built.compose("logs", "--no-log-prefix", "notebook").stdout
+    built.start_log = built.logs()
     return built
 
 

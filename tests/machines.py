@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import boto3
-from conftest import Project, free_port, missing
+from conftest import Project, free_port, missing, wait_until
 
 # By process, so that two may run side by side; the range is kept free for tests. This machine is number 1.
 NAME = f"mld{os.getpid() % 256}"
@@ -26,16 +26,6 @@ def run(*command: str | Path, **options) -> str:
     done = subprocess.run(command, capture_output=True, text=True, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
-
-
-def wait_until(true, seconds: float, what: str):
-    """Return what `true()` returns as soon as that is something; fail after so many seconds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.3)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 class Machine:

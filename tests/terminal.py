@@ -6,8 +6,9 @@ import re
 import select
 import signal
 import subprocess
-import time
 from pathlib import Path
+
+from conftest import wait_until
 
 CTRL_C = b"\x03"
 
@@ -32,15 +33,17 @@ class Terminal:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, error, *_):
+        if error:
+            print(self.text)
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(60)
         os.close(self.master)
 
     def _read(self) -> bool:
-        """Add what came within 0.2 s to `text`; return False at the end of the output."""
-        if select.select([self.master], [], [], 0.2)[0]:
+        """Add what has come to `text`; return False at the end of the output."""
+        while select.select([self.master], [], [], 0)[0]:
             try:
                 self.text += os.read(self.master, 65536).decode(errors="replace")
             except OSError:  # Linux says so when the last process has closed the terminal
@@ -49,20 +52,23 @@ class Terminal:
 
     def wait_for(self, pattern: str, seconds: float = 300) -> re.Match:
         """Return the first match in what was printed; fail with all of it when there is none in time."""
-        end = time.monotonic() + seconds
-        more = True
-        while more and time.monotonic() < end:
+
+        def found() -> re.Match | bool:
             more = self._read()
-            if found := re.search(pattern, self.text):
-                return found
-        raise AssertionError(f"{self.command}: no {pattern!r} in\n{self.text}")
+            return re.search(pattern, self.text) or not more
+
+        match = wait_until(found, seconds, f"{pattern!r} from {self.command}")
+        assert match is not True, f"{self.command} ended without {pattern!r}"
+        return match
 
     def press(self, key: bytes) -> None:
         os.write(self.master, key)
 
     def exit_code(self, seconds: float = 300) -> int:
         """Wait for the end and return the exit code."""
-        end = time.monotonic() + seconds
-        while self._read() and self.process.poll() is None:
-            assert time.monotonic() < end, f"{self.command}: does not end\n{self.text}"
+
+        def ended() -> bool:
+            return not self._read() or self.process.poll() is not None
+
+        wait_until(ended, seconds, f"the end of {self.command}")
         return self.process.wait(10)

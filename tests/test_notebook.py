@@ -7,17 +7,14 @@ import ast
 import codecs
 import csv
 import functools
-import hashlib
 import http.server
 import io
 import json
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import ROOT, TEMPLATE, Project
+from conftest import ROOT, TEMPLATE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from notebooks import Run, environment, papermill
 
 NOTEBOOK = TEMPLATE / "data/input/process_cars.ipynb"
 (DASK_NOTEBOOK,) = (TEMPLATE / "data/input").glob("*process_cars_dask.ipynb*")
@@ -85,47 +83,10 @@ class Answer(NamedTuple):
     grown_kib: int
 
 
-class Run(NamedTuple):
-    """A headless run: exit code, standard error of papermill, the notebook that it wrote."""
-
-    code: int
-    stderr: str
-    cells: list[dict]
-    folder: Path
-
-    def text(self) -> str:
-        """Return everything that the notebook printed, without the progress bars' carriage moves."""
-        outputs = [output for cell in self.cells for output in cell.get("outputs", [])]
-        return "".join("".join(output.get("text", "")) for output in outputs)
-
-    def output_of(self, cell_id: str) -> list[dict]:
-        """Return the outputs of one cell."""
-        return next(cell["outputs"] for cell in self.cells if cell["id"] == cell_id)
-
-
 def code_of(*ids: str, notebook: Path = NOTEBOOK) -> list[str]:
     """Return the code of the notebook's cells with these ids."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["id"] in ids]
-
-
-def environment(project: Project) -> Path:
-    """Return the Python of an environment made from the project's lock; kept between runs."""
-    requirements, lock = (project.path / f"requirements.{kind}" for kind in ("txt", "lock"))
-    key = hashlib.sha256(requirements.read_bytes() + lock.read_bytes() + sys.version.encode())
-    folder = Path(tempfile.gettempdir(), f"ml-docker-notebook-{os.getuid()}-{key.hexdigest()[:12]}")
-    interpreter = folder / "bin/python"
-    if not interpreter.exists():
-        new = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
-        call = functools.partial(subprocess.run, check=True)
-        call(["uv", "venv", "-q", "--clear", "--relocatable", "--python", sys.executable, new])
-        install = ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", new]
-        call([*install, "-r", requirements, "-c", lock])
-        try:
-            new.rename(folder)
-        except OSError:  # someone else was faster
-            shutil.rmtree(new)
-    return interpreter
 
 
 @pytest.fixture(scope="session")
@@ -162,20 +123,6 @@ def step1(request) -> Callable[[list[dict]], list[Answer]]:
     return functools.partial(steps, request.getfixturevalue("python"), NOTEBOOK)
 
 
-def papermill(python: Path, folder: Path, **parameters: str) -> Run:
-    """Run the notebook headless in `folder`, as a user would."""
-    shutil.copy(NOTEBOOK, folder)
-    options = [word for name, value in parameters.items() for word in ("-p", name, value)]
-    done = subprocess.run(
-        [python, "-m", "papermill", NOTEBOOK.name, "out.ipynb", *options],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    cells = json.loads((folder / "out.ipynb").read_text(encoding="utf-8"))["cells"]
-    return Run(done.returncode, done.stderr, cells, folder)
-
-
 def american(text: str) -> str:
     """Return the sample with prices such as "$5,000" and kilometres such as "150,000km"."""
     table = list(csv.reader(io.StringIO(text, "")))
@@ -204,7 +151,7 @@ def runs(python, tmp_path_factory) -> dict[str, Run]:
         for name, (content, parameters) in inputs.items():
             folder = tmp_path_factory.mktemp("run")
             (folder / SAMPLE.name).write_bytes(content)
-            waiting[name] = pool.submit(papermill, python, folder, **parameters)
+            waiting[name] = pool.submit(papermill, python, NOTEBOOK, folder, **parameters)
         return {name: run.result() for name, run in waiting.items()}
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, missing
+from notebooks import Run, environment
 from test_build import WHOLE, in_image
-from test_notebook import Run, environment
 
 TORCH = "torch==2.13.0+cpu"
 NOTEBOOK = "train_network.ipynb"

@@ -1,7 +1,9 @@
-"""A project follows the template with cruft, and its owner's changes stay."""
+"""A project follows the template, by git alone or with cruft, and its owner's changes stay."""
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,21 @@ import pytest
 from conftest import ROOT, TEMPLATE
 
 HOSTILE = """it's "Größe" \\ $HOME `id` # 🚗"""
+ANSWERS = dict.fromkeys(["project_name", "description", "author_name"], HOSTILE)
+ANSWERS["project_slug"] = "mine"
+NOTEBOOK = "data/input/process_cars.ipynb"
+FIRST = "e8d4716"  # the first release, whose folder had another name
+MINE = {  # file: what the owner wrote into it
+    "README.md": "My own words.",
+    "Dockerfile": "ENV MINE=1",
+    "requirements.txt": "polars",
+    NOTEBOOK: "My own cell.",
+}
+THEIRS = {  # file: what a newer template writes into it
+    "Dockerfile": "ENV THEIRS=1",
+    "new.md": HOSTILE,
+    NOTEBOOK: "A cell of theirs.",
+}
 
 
 @pytest.fixture(scope="module")
@@ -23,175 +40,185 @@ def run(tmp_path_factory):
         "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
     }  # fmt: skip
 
-    def _run(folder, *command, status=0, typed=None):
+    def _run(folder, *command, fails=False, typed=None):
         done = subprocess.run(
             command, cwd=folder, env=env, input=typed, capture_output=True, encoding="utf-8"
         )
-        assert done.returncode == status, done.stdout + done.stderr
+        assert fails or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     return _run
 
 
-@pytest.fixture(scope="module")
-def start(run, tmp_path_factory):
-    """A folder with a git copy of the template, v1.0.0, and a project made of it with cruft."""
-    folder = tmp_path_factory.mktemp("start")
-    copy = folder / "template"
-    copy.mkdir()
-    shutil.copy(ROOT / "cookiecutter.json", copy)
-    shutil.copytree(ROOT / "hooks", copy / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "templates", copy / "templates")
-    shutil.copytree(TEMPLATE, copy / TEMPLATE.name)
-    run(copy, "git", "init", "-q")
-    run(copy, "git", "add", "--force", ".")  # .gitignore is that of the projects
-    release(run, copy, "v1.0.0")
-    texts = [f"{key}={HOSTILE}" for key in ("project_name", "description", "author_name")]
-    answers = json.dumps(dict(text.split("=", 1) for text in texts) | {"project_slug": "mine"})
-    run(folder, "cruft", "create", "-y", "--extra-context", answers, str(copy))
-    run(folder / "mine", "git", "init", "-q")
-    release(run, folder / "mine", "start")
-    run(folder / "mine", "cruft", "check")
-    return folder
-
-
-@pytest.fixture
-def template(start, tmp_path):
-    """The template with the version that users have, v1.0.0."""
-    return shutil.copytree(start / "template", tmp_path / "template")
-
-
-def release(run, folder, tag):
+def commit(run, folder, tag):
+    """Commit all that is in the folder, and give it a tag."""
+    if not (folder / ".git").exists():
+        run(folder, "git", "init", "-q", "-b", "main")
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-qm", tag)
     run(folder, "git", "tag", tag)
 
 
-def edit(file, old, new):
-    text = file.read_text(encoding="utf-8")
-    assert old in text, file
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-def edit_notebook(file, cell, line):
+def write_cell(file, place, text):
     notebook = json.loads(file.read_text(encoding="utf-8"))
-    notebook["cells"][cell]["source"].append(f"\n{line}")
+    notebook["cells"][place]["source"].append(f"\n{text}")
     file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-NOTEBOOK = "data/input/process_cars.ipynb"
-
-
-def newer(template, run):
-    """Release a version with another Dockerfile, lock and notebook, and a file that is new."""
-    inside = template / TEMPLATE.name
-    edit(inside / "Dockerfile", "\nEXPOSE 8888\n", "\nEXPOSE 8888\nSTOPSIGNAL SIGINT\n")
-    edit(template / "templates" / "cpu-none.lock", "\nnumpy==", "\nzipp-newer==1.0\nnumpy==")
-    edit_notebook(inside / NOTEBOOK, -1, "From the template.")
+@pytest.fixture(scope="module")
+def template(run, tmp_path_factory):
+    """The template in git: as first released (if the history is here), as it is now, and a newer one."""
+    folder = tmp_path_factory.mktemp("template")
+    if not subprocess.run(["git", "cat-file", "-e", FIRST], cwd=ROOT).returncode:
+        archive = folder.parent / "first.tar"
+        run(ROOT, "git", "archive", f"--output={archive}", FIRST, "--", ":!docs", ":!tests")
+        run(folder, "tar", "-xf", str(archive))
+        (folder / ".gitignore").unlink()
+        commit(run, folder, "first")
+        run(folder, "git", "rm", "-rq", ".")
+    shutil.copy(ROOT / "cookiecutter.json", folder)
+    for part in ("hooks", "templates", TEMPLATE.name):
+        ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(ROOT / part, folder / part, ignore=ignore)
+    run(folder, "git", "init", "-q", "-b", "main")
+    run(folder, "git", "add", "--force", ".")  # the project's .gitignore is not for us
+    commit(run, folder, "now")
+    inside = folder / TEMPLATE.name
+    with (inside / "Dockerfile").open("a", encoding="utf-8") as file:
+        file.write("ENV THEIRS=1\n")
     (inside / "new.md").write_text("{{ cookiecutter.description }}\n", encoding="utf-8")
-    release(run, template, "v1.1.0")
+    (inside / ".gitattributes").unlink()
+    write_cell(inside / NOTEBOOK, -1, THEIRS[NOTEBOOK])
+    commit(run, folder, "newer")
+    return folder
 
 
-@pytest.fixture
-def project(run, start, template, tmp_path):
-    """A project made with cruft and then changed by its owner."""
-    mine = shutil.copytree(start / "mine", tmp_path / "mine")
-    edit(mine / ".cruft.json", json.dumps(str(start / "template")), json.dumps(str(template)))
-    edit(mine / "README.md", "\n## Stop\n", "\nMy own words.\n\n## Stop\n")
-    with (mine / "requirements.txt").open("a", encoding="utf-8") as file:
+def generate(run, template, folder, version, way="git", **more):
+    """Make a project of a version of the template."""
+    if way == "cruft":
+        texts = json.dumps({**ANSWERS, **more})
+        run(folder, "cruft", "create", "-y", "--extra-context", texts, "-c", version, str(template))
+    else:
+        texts = [f"{key}={text}" for key, text in {**ANSWERS, **more}.items()]
+        made = [
+            "cookiecutter",
+            "--no-input",
+            "--checkout",
+            version,
+            f"git+{template.as_uri()}",
+            *texts,
+        ]
+        run(folder, *made)
+    return folder / "mine"
+
+
+def change(run, project):
+    """What an owner does in the first weeks."""
+    write_cell(project / NOTEBOOK, 0, MINE[NOTEBOOK])
+    for name in ("README.md", "Dockerfile"):
+        head, line, rest = (project / name).read_text(encoding="utf-8").partition("\n\n")
+        (project / name).write_text(f"{head}\n{MINE[name]}{line}{rest}", encoding="utf-8")
+    with (project / "requirements.txt").open("a", encoding="utf-8") as file:
         file.write("polars\n")
-    edit_notebook(mine / NOTEBOOK, 0, "My own words.")
-    shutil.copy(mine / NOTEBOOK, mine / "data" / "input" / "mine.ipynb")
-    release(run, mine, "changed")
-    return mine
+    shutil.copy(project / NOTEBOOK, project / "data/input/mine.ipynb")
+    (project / "data/input/big.csv").write_text("not in git")
+    commit(run, project, "changed")
 
 
-def words(project):
-    """What stands where: the owner's changes and the template's."""
-    text = {
-        name: (project / name).read_text(encoding="utf-8")
-        for name in ("README.md", "requirements.txt", NOTEBOOK, "Dockerfile", "requirements.lock")
-    }
-    mine = [
-        "\nMy own words.\n" in text["README.md"],
-        text["requirements.txt"].endswith("\npolars\n"),
-        "My own words." in text[NOTEBOOK],
-        (project / "data" / "input" / "mine.ipynb").exists(),
-    ]
-    theirs = [
-        "STOPSIGNAL" in text["Dockerfile"],
-        "zipp-newer" in text["requirements.lock"],
-        "From the template." in text[NOTEBOOK],
-    ]
-    return mine, theirs
+def update(run, template, project, way, **more):
+    """Type what the README says; a conflict is no failure."""
+    if way == "cruft":
+        more = ["--variables-to-update", json.dumps(more)] if more else []
+        run(project, "cruft", "update", "-y", *more)
+        return
+    readme = (TEMPLATE / "README.md").read_text(encoding="utf-8").partition("## Update")[2]
+    block = re.search(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)[1]
+    block = block.replace("{{ cookiecutter.project_slug }}", "mine").replace("COMMIT", "start")
+    for line in block.splitlines():
+        command = shlex.split(line.replace("gh:org/ml-docker", f"git+{template.as_uri()}"))
+        if command[0] == "uvx":
+            texts = [f"{key}={text}" for key, text in {**ANSWERS, **more}.items()]
+            command = [*command[1:], "--no-input", *texts]
+        run(project, *command, fails=command[1] == "merge")
 
 
-def test_an_update_brings_the_new_and_keeps_what_the_owner_changed(run, template, project):
-    newer(template, run)
-    run(project, "cruft", "check", status=1)
-    run(project, "cruft", "update", "-y")
-    run(project, "cruft", "check")
-    assert words(project) == ([True] * 4, [True] * 3)
-    assert (project / "new.md").read_text(encoding="utf-8") == HOSTILE + "\n"
-    json.loads((project / NOTEBOOK).read_text(encoding="utf-8"))
+def files(project):
+    """Return the bytes of each file that git has or would take, by name."""
+    listed = run_git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    return {name: (project / name).read_bytes() for name in listed.split("\0") if name}
+
+
+def run_git(folder, *command):
+    done = subprocess.run(["git", *command], cwd=folder, capture_output=True, check=True)
+    return done.stdout.decode()
+
+
+@pytest.mark.parametrize("way", ["git", "cruft"])
+@pytest.mark.parametrize("version", ["first", "now"])
+def test_an_update_brings_the_new_and_keeps_what_the_owner_changed(
+    run, template, tmp_path, version, way
+):
+    if version not in run(template, "git", "tag").split():
+        pytest.skip(f"{FIRST} is not in this clone")
+    project = generate(run, template, tmp_path, version, way)
+    commit(run, project, "start")
+    before = set(files(project))
+    change(run, project)
+    update(run, template, project, way)
+    (tmp_path / "fresh").mkdir()
+    fresh = generate(run, template, tmp_path / "fresh", "newer")
+    run(fresh, "git", "init", "-q")
+
+    after, new = files(project), files(fresh)
+    assert {name for name in new if name not in MINE and after.get(name) != new[name]} == set()
+    for name, text in MINE.items():
+        assert text in after[name].decode(), name
+    if version == "now":  # the same places in different files, or different places in one
+        for name, text in THEIRS.items():
+            assert text in after[name].decode(), name
+        assert not [name for name in MINE if b"\n<<<<<<< " in after[name]]
+        json.loads(after[NOTEBOOK])
+    assert "data/input/mine.ipynb" in after
+    assert (project / "data/input/big.csv").read_text() == "not in git"
+    gone = before - set(new) - {".cruft.json"}
+    assert ".gitattributes" in gone and not gone & set(after)
     assert not list(project.rglob("*.rej"))
-    changed = run(project, "git", "-c", "core.quotepath=off", "status", "--porcelain").split("\n")
-    names = {line[3:] for line in changed if line}
-    assert names == {".cruft.json", "Dockerfile", "requirements.lock", "new.md", NOTEBOOK}
 
 
-def test_where_both_changed_the_same_line_both_stay(run, template, project):
-    """As after `docker compose run --rm lock`: the owner decides, or writes a new lock."""
-    edit(project / "requirements.lock", "\nnumpy==", "\nzipp-mine==2.0\nnumpy==")
-    edit_notebook(project / NOTEBOOK, -1, "Mine at the same place.")
-    release(run, project, "more")
-    newer(template, run)
-    run(project, "cruft", "update", "-y")
-    assert words(project) == ([True] * 4, [True] * 3)
-    lock = (project / "requirements.lock").read_text(encoding="utf-8")
-    assert "zipp-mine==2.0" in lock and "<<<<<<<" in lock
-    assert "Mine at the same place." in (project / NOTEBOOK).read_text(encoding="utf-8")
+@pytest.mark.parametrize("way", ["git", "cruft"])
+def test_where_both_changed_the_same_line_both_stay(run, template, tmp_path, way):
+    """The owner decides."""
+    project = generate(run, template, tmp_path, "now", way)
+    commit(run, project, "start")
+    with (project / "Dockerfile").open("a", encoding="utf-8") as file:
+        file.write("ENV MINE=1\n")
+    commit(run, project, "changed")
+    update(run, template, project, way)
+    text = (project / "Dockerfile").read_text(encoding="utf-8")
+    assert "ENV MINE=1" in text and "ENV THEIRS=1" in text and "<<<<<<<" in text
 
 
-def test_uncommitted_changes_stop_an_update(run, template, project):
-    newer(template, run)
-    (project / "README.md").write_text("not committed", encoding="utf-8")
-    assert "unclean git project" in run(project, "cruft", "update", "-y", status=1)
-    assert (project / "README.md").read_text(encoding="utf-8") == "not committed"
-
-
-def test_a_release_can_be_chosen_by_its_tag(run, template, project):
-    newer(template, run)
-    edit(template / TEMPLATE.name / "Dockerfile", "SIGINT", "SIGQUIT")
-    release(run, template, "v1.2.0")
-    run(project, "cruft", "update", "-y", "--checkout", "v1.1.0")
-    assert "STOPSIGNAL SIGINT\n" in (project / "Dockerfile").read_text(encoding="utf-8")
+@pytest.mark.parametrize("way", ["git", "cruft"])
+def test_a_cluster_can_be_added_later(run, template, tmp_path, way):
+    """The same template with another answer: the owner's changes stay, the cluster comes."""
+    project = generate(run, template, tmp_path, "now", way)
+    commit(run, project, "start")
+    change(run, project)
+    update(run, template, project, way, cluster="dask")
+    (tmp_path / "fresh").mkdir()
+    fresh = generate(run, template, tmp_path / "fresh", "newer", cluster="dask")
+    run(fresh, "git", "init", "-q")
+    after, new = files(project), files(fresh)
+    assert set(new) <= set(after)
+    assert after["requirements.lock"] == new["requirements.lock"]
+    for name, text in MINE.items():
+        assert text in after[name].decode() and "\n<<<<<<< " not in after[name].decode(), name
 
 
 def test_a_project_made_without_cruft_can_be_linked_later(run, template, tmp_path):
-    run(tmp_path, "cookiecutter", "--no-input", str(template), "project_name=Mine")
-    mine = tmp_path / "mine"
-    run(mine, "git", "init", "-q")
-    release(run, mine, "start")
-    newer(template, run)
-    link = ("cruft", "link", "--checkout", "v1.0.0", str(template))
-    run(mine, *link, typed="Mine\n" + "\n" * 10)
-    release(run, mine, "link")
-    run(mine, "cruft", "update", "-y")
-    assert "STOPSIGNAL" in (mine / "Dockerfile").read_text(encoding="utf-8")
-    assert (mine / "README.md").read_text(encoding="utf-8").startswith("# Mine\n")
-
-
-def test_a_cluster_can_be_added_later(run, template, project):
-    """The same template with another answer: the owner's changes stay, the cluster comes."""
-    newer(template, run)
-    run(project, "cruft", "update", "-y", "--variables-to-update", '{"cluster": "dask"}')
-    assert words(project)[0] == [True] * 4
-    assert not list(project.rglob("*.rej"))
-    compose = (project / "docker-compose.yml").read_text(encoding="utf-8")
-    assert "\n  scheduler:\n" in compose and "<<<<<<<" not in compose
-    asked = (project / "requirements.txt").read_text(encoding="utf-8")
-    assert "\ndask[dataframe,distributed]\n" in asked and asked.endswith("\npolars\n")
-    assert (project / "data" / "input" / "process_cars_dask.ipynb").exists()
-    lock = (project / "requirements.lock").read_text(encoding="utf-8")
-    assert "\ndistributed==" in lock and "<<<<<<<" not in lock
+    project = generate(run, template, tmp_path, "now")
+    commit(run, project, "start")
+    run(project, "cruft", "link", "--checkout", "now", str(template), typed="Mine\n" + "\n" * 10)
+    commit(run, project, "link")
+    run(project, "cruft", "update", "-y")
+    assert "ENV THEIRS=1" in (project / "Dockerfile").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ if [[ ${1-} != --as-owner ]]; then
     if [[ $(id -u) == 0 ]]; then
         # Root only changes the user, and every right ends with that. Groups of group_add stay.
         groups=$(id -G | sed -E 's/\<0\> ?//; s/ $//; s/ /,/g')
-        drop=(setpriv --reuid="$(stat -c %u .)" --regid="$(stat -c %g .)" --clear-groups
+        drop=(setpriv --reuid="$(stat -c %u "$PWD")" --regid="$(stat -c %g "$PWD")" --clear-groups
             --no-new-privs --bounding-set=-all --inh-caps=-all)
         [[ ! $groups ]] || drop[3]=--groups=$groups
     fi
@@ -35,17 +35,54 @@ umask "${UMASK:-022}" || fail "UMASK: not '$UMASK'. Type digits from 0 to 7, suc
 mkdir -p -m 700 "$HOME"
 [[ -O $HOME ]] || fail "COMPOSE_PROJECT_NAME: '${COMPOSE_PROJECT_NAME-}' belongs to user $(stat -c %u "$HOME"), \
 and this folder to user $(id -u). Write COMPOSE_PROJECT_NAME=another-name into .env."
+# matplotlib's list of fonts must not be older than those of apt.txt.
+[[ $HOME/.cache/matplotlib -nt /var/lib/dpkg/status ]] || rm -rf "$HOME/.cache/matplotlib"
 if grep -qs 'BEGIN CERTIFICATE' /run/secrets/ca_bundle; then
     export SSL_CERT_FILE=/run/secrets/ca_bundle REQUESTS_CA_BUNDLE=/run/secrets/ca_bundle
 fi
 
 if [[ $1 == lock ]]; then
+    sed 's/===/==/' requirements.lock >/tmp/lock  # uv keeps the versions that it finds here
     lock=(/opt/uv/bin/uv pip compile --universal --generate-hashes --python=python3
-        --index-strategy=unsafe-best-match --output-file=requirements.lock requirements.txt "${@:2}")
+        --index-strategy=unsafe-best-match --emit-index-annotation --emit-index-url --emit-find-links
+        --emit-build-options --output-file=/tmp/lock requirements.txt "${@:2}"
+        $(sed -nE 's/\r//; /^--(pre|trusted-host)/p' requirements.txt))
     export UV_CUSTOM_COMPILE_COMMAND="docker compose run --rm lock"
-    "${lock[@]}" --python-version=3.11 >/dev/null && exit
-    echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
-    exec "${lock[@]}" >/dev/null
+    if [[ " $* " == *" --upgrade "* ]]; then
+        newest=$(head -1 uv.txt; echo uv | "${lock[0]}" pip compile --quiet --generate-hashes --no-annotate --no-header -)
+        echo "$newest" >uv.txt
+    fi
+    if ! "${lock[@]}" --python-version=3.11 >/dev/null; then
+        echo "Not for Python 3.11 and later. Trying $(python3 --version) and later ..." >&2
+        "${lock[@]}" >/dev/null
+    fi
+    # Left out: the packages of this repository, which the image installs last, and a company's index.
+    # === where there is a second index: == would also take its 1.0+cpu for 1.0.
+    grep -qE '^(-i|--index-url)' requirements.txt && [[ ! ${UV_DEFAULT_INDEX-} ]] && index=kept || index=
+    awk -v index_url="$index" '
+        function flush() { if (!own) printf "%s", entry; entry = "" }
+        /^$/ || /^--index-url/ && !index_url || /^--find-links/ && !/ https?:/ { next }
+        /^--(extra-index-url|find-links)/ { exactly = 1 }
+        /^[^ #]/ { flush(); own = /^(-e|[.\/])| @ (git[+])?file:/ }
+        /^[^ #-]/ && exactly { sub(/==/, "===") }
+        /^    # from file:/ { own = 1 }
+        !/^    # from / { entry = entry $0 "\n" }
+        END { flush() }' /tmp/lock >requirements.lock.new
+    exec mv requirements.lock.new requirements.lock
+fi
+
+# Every notebook in its own folder, and of each a web page in _pages, also when it failed.
+# Left out: what starts with _ or a dot, or lies in a folder that does.
+if [[ $1 == run-notebooks ]]; then
+    shopt -s globstar nullglob
+    status=0
+    for notebook in **/*.ipynb; do
+        [[ /$notebook != */_* ]] || continue
+        mkdir -p "_pages/$(dirname "$notebook")"
+        papermill --cwd "$(dirname "$notebook")" "$notebook" "_pages/$notebook" || status=1
+        jupyter nbconvert --to html "_pages/$notebook" || status=1
+    done
+    exit "$status"
 fi
 
 if [[ $1 == jupyter ]]; then
@@ -60,10 +97,12 @@ if [[ $1 == jupyter ]]; then
         # Jupyter knows its name and port in the container only; this is the address outside, once it answers.
         until : </dev/tcp/127.0.0.1/8888; do sleep 0.2; done 2>/dev/null
         grep -qs 'BEGIN CERTIFICATE' /run/secrets/certificate && scheme=https || scheme=http
+        path=${BASE_URL-}
+        path=/${path#/}
         host=${JUPYTER_BIND:-127.0.0.1}
-        [[ $host != 0.0.0.0 ]] || echo "From other computers: this one's name or address in place of 127.0.0.1."
-        echo "Open $scheme://${host/#0.0.0.0/127.0.0.1}:${JUPYTER_PORT:-8888}${BASE_URL:-/}?token=$JUPYTER_TOKEN" \
+        echo "Open $scheme://${host/#0.0.0.0/127.0.0.1}:${JUPYTER_PORT:-8888}${path%/}/?token=$JUPYTER_TOKEN" \
             "in your browser. Ctrl-C here stops it."
+        [[ $host != 0.0.0.0 ]] || echo "On other computers type this one's name or address in place of 127.0.0.1."
         # The engine counts the processes that it kills at the memory limit (cgroup v2, then v1), and says nothing.
         killed=0
         while sleep 3; do

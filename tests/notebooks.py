@@ -1,0 +1,67 @@
+"""What the tests of the notebooks share: an environment from a project's lock, and headless runs."""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from conftest import Project
+
+
+class Run(NamedTuple):
+    """A headless run: exit code, standard error of papermill, the cells that it wrote, its folder."""
+
+    code: int
+    stderr: str
+    cells: list[dict]
+    folder: Path
+
+    def text(self) -> str:
+        """Return all that the notebook printed."""
+        outputs = [output for cell in self.cells for output in cell.get("outputs", [])]
+        return "".join("".join(output.get("text", "")) for output in outputs)
+
+    def output_of(self, cell_id: str) -> list[dict]:
+        """Return the outputs of one cell."""
+        return next(cell["outputs"] for cell in self.cells if cell["id"] == cell_id)
+
+
+def environment(project: Project) -> Path:
+    """Return the Python of an environment made from the project's lock; kept between test runs."""
+    requirements, lock = (project.path / f"requirements.{kind}" for kind in ("txt", "lock"))
+    key = hashlib.sha256(requirements.read_bytes() + lock.read_bytes() + sys.version.encode())
+    folder = Path(tempfile.gettempdir(), f"ml-docker-notebook-{os.getuid()}-{key.hexdigest()[:12]}")
+    interpreter = folder / "bin/python"
+    if not interpreter.exists():
+        new = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
+        call = functools.partial(subprocess.run, check=True)
+        call(["uv", "venv", "-q", "--clear", "--relocatable", "--python", sys.executable, new])
+        install = ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", new]
+        call([*install, "-r", requirements, "-c", lock])
+        try:
+            new.rename(folder)
+        except OSError:  # someone else was faster
+            shutil.rmtree(new)
+    return interpreter
+
+
+def papermill(python: Path, notebook: Path, folder: Path, **parameters: str) -> Run:
+    """Copy a notebook into `folder` and run it there headless, as a user would."""
+    name = re.sub("{%.*?%}", "", notebook.name)  # papermill would fill the braces in
+    shutil.copy(notebook, folder / name)
+    options = [word for name, value in parameters.items() for word in ("-p", name, value)]
+    done = subprocess.run(
+        [python, "-m", "papermill", name, "out.ipynb", *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    cells = json.loads((folder / "out.ipynb").read_text(encoding="utf-8"))["cells"]
+    return Run(done.returncode, done.stderr, cells, folder)
