@@ -169,10 +169,12 @@ class Round:
             while file.tell() < CSV_GB * 10**9:
                 file.write(rows)
         cells = json.loads((self.data / "process_cars.ipynb").read_text(encoding="utf-8"))["cells"]
-        code = {cell["id"]: "".join(cell["source"]) for cell in cells}
-        names = 'source, output = "big.csv", "big_out.csv"\n'
-        notebook = names + "\n".join(code[name] for name in ("helpers", "core", "run-step1"))
-        python = ("docker", "run", "--rm", "-i", "-v", "./data/input:/data/notebook", "bench-ours", "python", "-")  # fmt: skip
+        code = {c["id"]: "".join(c["source"]) for c in cells if c["cell_type"] == "code"}
+        code["parameters"] += '\nsource, output = "big.csv", "big_out.csv"'
+        step = list(code)[: list(code).index("drop") + 1]
+        notebook = "\n".join(code[name] for name in step)
+        options = ("--rm", "-i", "-v", "./data/input:/data/notebook")
+        python = ("docker", "run", *options, "bench-ours", "python", "-")
         for how, script in (("notebook", notebook), ("pandas", PANDAS)):
             start = time.monotonic()
             memory = run(*python, cwd=self.paths["ours"], stdin=script + MEMORY).split()[-1]
