@@ -13,4 +13,4 @@ The project is in the folder {answers["project_slug"]}. Start it:
 and open the address that it prints: http://127.0.0.1:{answers["port"]}/...
 README.md says more, also how to work without Docker.""")
 if Path(".git").exists():
-    print("Files of the same names were replaced, files of other answers stay: see `git status`.")
+    print("The folder was there before: see `git status`. Files of former answers stay.")

@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 
 PAPERMILL = ("papermill", "process_cars.ipynb", "out.ipynb")
+# A notebook of a second's work, for tests in which the sample's models have no part.
+QUICK = "import pandas, matplotlib.pyplot as plt; plt.plot([1]); open('made.txt', 'w').close()"
+RUN_QUICK = ("papermill", "quick.ipynb", "-")
 ROOT = Path(__file__).parents[1]
 (TEMPLATE,) = ROOT.glob("*{{cookiecutter.project_slug}}*")
 
@@ -83,6 +86,20 @@ class Project:
     def compose(self, *args: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
         return self.run("docker", "compose", *args, check=check, **env)
 
+    def notebook(self, name: str, *cells: str) -> None:
+        """Write a notebook with these code cells into data/input."""
+        form = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+        spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        content = {
+            "cells": [form | {"id": f"c{n}", "source": text} for n, text in enumerate(cells)],
+            "metadata": {"kernelspec": spec},
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+        path = self.data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content), encoding="utf-8")
+
     def container(self, service: str = "notebook") -> str:
         """Return the id of the container of a service, running or not."""
         return self.compose("ps", "--all", "--quiet", service).stdout.strip()
@@ -99,6 +116,11 @@ class Project:
             return found if len(found) == starts else []
 
         return wait_until(urls, 60, f"{starts} printed addresses of {self.slug}")[-1]
+
+    def start(self) -> str:
+        """Start the notebook of a built project and return the address that it prints."""
+        self.compose("up", "--detach", "--no-build", "notebook")
+        return self.printed_url()
 
     def remove(self) -> None:
         """Remove containers, networks, volumes and images of the project."""

@@ -1,7 +1,6 @@
 """A terminal to type a command into, as a person does."""
 
 import os
-import pty
 import re
 import select
 import signal
@@ -17,6 +16,8 @@ class Terminal:
     """A shell command in a terminal of its own. Ends it, with all its children, on leaving the block."""
 
     def __init__(self, command: str, cwd: Path, env: dict[str, str] | None = None):
+        import pty  # Windows has none, and imports this file all the same
+
         self.command = command
         self.text = ""
         self.master, slave = pty.openpty()

@@ -159,21 +159,6 @@ def check(project, answers):
     assert files == expected
 
 
-def test_the_documentation_names_the_files_that_each_question_changes():
-    documented = {}
-    for line in (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8").splitlines():
-        if cells := re.fullmatch(r"\| `(\w+)` \|.*\| (.+) \|", line):
-            documented[cells[1]] = set(re.findall("`([^`]+)`", cells[2]))
-    changed = {}
-    choices = {key: values[0] for key, values in CHOICES.items()}
-    before = harmless(**choices)
-    for key in [key for key in QUESTIONS if not key.startswith("_")]:
-        other = {key: CHOICES[key][1]} if key in CHOICES else {key: TOKENS[key][::-1]}
-        after = harmless(**{**choices, **other})
-        changed[key] = {file for file in before if before[file] != after.get(file)}
-    assert documented == changed
-
-
 def mostly(good):
     """Seven of eight of `good`, so that one question's bad answer seldom hides another's."""
     return st.integers(0, 7).flatmap(lambda dice: good if dice else anything)
@@ -264,27 +249,20 @@ def test_hostile_answers_at_the_prompts(place):
     assert {"a project", "refused"} == set(ends)
 
 
-def build(project, folder, tag):
-    """Build the labels of a project, and nothing else of it, in the engine; return what it has read."""
-    dockerfile = (project.path / "Dockerfile").read_text(encoding="utf-8")
-    block = re.search(r"^LABEL (.*\\\n)*.*\n", dockerfile, re.MULTILINE)[0]
-    (folder / "Dockerfile").write_text("FROM scratch\n" + block, encoding="utf-8")
-    project.run("docker", "build", "--quiet", "--tag", tag, str(folder))
-    try:
-        return inspect(tag)["Config"]["Labels"]
-    finally:
-        project.run("docker", "rmi", tag)
-
-
 @pytest.mark.engine
 @pytest.mark.parametrize(
     "text", ["""it's "$HOME" ${X:-y} `id` $(id) \\""", "# 机器 🚗 \\n {'a': 1}"]
 )
 def test_the_engine_reads_the_answers_as_they_were_given(engine, bake, tmp_path, text):
-    answers = dict.fromkeys(TEXTS, text)
-    project = bake(**answers, license="none")
+    project = bake(**dict.fromkeys(TEXTS, text), license="none")
     dockerfile = (project.path / "Dockerfile").read_text(encoding="utf-8")
-    assert build(project, tmp_path, f"ml-docker-test-labels-{os.getpid()}") == labels(dockerfile)
+    block = re.search(r"^LABEL (.*\\\n)*.*\n", dockerfile, re.MULTILINE)[0]
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n" + block, encoding="utf-8")
+    tag = f"ml-docker-test-labels-{os.getpid()}"
+    project.run("docker", "build", "--quiet", "--tag", tag, str(tmp_path))
+    try:
+        assert inspect(tag)["Config"]["Labels"] == labels(dockerfile)
+    finally:
+        project.run("docker", "rmi", tag)
     assert set(labels(dockerfile).values()) == {text, "NONE"}
-    config = yaml.safe_load(project.compose("config").stdout)
-    assert config["name"] == project.slug
+    assert yaml.safe_load(project.compose("config").stdout)["name"] == project.slug

@@ -1,11 +1,9 @@
 """The page, as a person uses it: headless Chromium on the printed address."""
 
-import csv
 import shutil
-import time
 
 import pytest
-from conftest import missing
+from conftest import is_processed, missing, wait_until
 from playwright.sync_api import Page, expect, sync_playwright
 
 pytestmark = pytest.mark.engine
@@ -89,11 +87,7 @@ def checks_after_the_run(page: Page, project) -> None:
     assert page.locator(".jp-RenderedImage img").count() == 2
     assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
     assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
-    with (
-        open(project.data / "cars_sampled.csv", newline="", encoding="utf-8") as source,
-        open(project.data / "processed.csv", newline="", encoding="utf-8") as output,
-    ):
-        assert [row[1:] for row in csv.reader(source)] == list(csv.reader(output))
+    assert is_processed(project.data)
     no_complaints(page)
 
 
@@ -124,27 +118,25 @@ def test_notebook_7_runs_the_notebook(notebook_7, page, tmp_path):
 
 
 @pytest.mark.parametrize("interface", ["running", "notebook_7"])
-def test_what_was_saved_is_there_after_a_restart(interface, request, page, tmp_path):
-    project = request.getfixturevalue(interface).copy(tmp_path)
+def test_what_was_saved_is_there_after_a_restart(interface, request, clone, page):
+    project = clone(request.getfixturevalue(interface))
     mine, file = "mine = 'Größe'", project.data / "process_cars.ipynb"
-    try:
-        project.compose("up", "--detach", "--wait", "notebook")
-        document = open_notebook(page, project.printed_url())
-        cell = document.locator(".jp-CodeCell .cm-content").first
-        cell.click()
-        cell.press("Control+End")
-        document.keyboard.type(f"\n{mine}")
-        end = time.monotonic() + 30
-        while mine not in file.read_text(encoding="utf-8"):
-            assert time.monotonic() < end, "not saved"
-            document.keyboard.press("Control+s")
-            document.wait_for_timeout(1000)
-        for tab in page.context.pages:  # or they complain when the restart cuts the connection
-            tab.goto("about:blank")
+    document = open_notebook(page, project.start())
+    cell = document.locator(".jp-CodeCell .cm-content").first
+    cell.click()
+    cell.press("Control+End")
+    document.keyboard.type(f"\n{mine}")
 
-        project.compose("restart", "notebook")
-        document = open_notebook(page, project.printed_url(starts=2))
-        expect(document.locator(".jp-CodeCell .cm-content").first).to_contain_text(mine)
-        no_complaints(document)
-    finally:
-        project.compose("down", "--timeout", "1")
+    def saved() -> bool:
+        document.keyboard.press("Control+s")
+        document.wait_for_timeout(1000)
+        return mine in file.read_text(encoding="utf-8")
+
+    wait_until(saved, 30, "the notebook saved")
+    for tab in page.context.pages:  # or they complain when the restart cuts the connection
+        tab.goto("about:blank")
+
+    project.compose("restart", "notebook")
+    document = open_notebook(page, project.printed_url(starts=2))
+    expect(document.locator(".jp-CodeCell .cm-content").first).to_contain_text(mine)
+    no_complaints(document)

