@@ -361,6 +361,12 @@ def test_a_line_means_what_it_means_to_pip_before_and_after_a_new_lock(grown, li
 
 
 @engine
+def test_a_build_leaves_nothing_of_root_in_the_home_folder(grown):
+    look = ("docker", "run", "--rm", "--entrypoint", "ls", grown[0].slug, "-A", "/home")
+    assert grown[0].run(*look).stdout == ""
+
+
+@engine
 @pytest.mark.parametrize(
     ("line", "words"),
     [
