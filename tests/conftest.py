@@ -96,7 +96,9 @@ class Project:
             "nbformat": 4,
             "nbformat_minor": 5,
         }
-        (self.data / name).write_text(json.dumps(content), encoding="utf-8")
+        path = self.data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content), encoding="utf-8")
 
     def container(self, service: str = "notebook") -> str:
         """Return the id of the container of a service, running or not."""

@@ -1,6 +1,6 @@
 """Write synthetic used-car listings: columns, dirt and conclusions of the real `cars_sampled.csv`.
 
-    python tests/make_cars.py OUTPUT [--rows 5000] [--seed 5] [--damage 0.47]
+    python tests/make_cars.py OUTPUT [--rows 5000] [--seed 2016] [--damage 0.47]
 
 Nothing here is real: no car, no price, no place. The same arguments give the same bytes on every
 Python from 3.11 on. Rows are written one by one, so a file of many gigabytes needs no memory.
@@ -15,27 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
-COLUMNS = [
-    "dateCrawled",
-    "name",
-    "seller",
-    "offerType",
-    "price",
-    "abtest",
-    "vehicleType",
-    "yearOfRegistration",
-    "gearbox",
-    "powerPS",
-    "model",
-    "kilometer",
-    "monthOfRegistration",
-    "fuelType",
-    "brand",
-    "notRepairedDamage",
-    "dateCreated",
-    "postalCode",
-    "lastSeen",
-]
+HEADER = (
+    "dateCrawled,name,seller,offerType,price,abtest,vehicleType,yearOfRegistration,gearbox,powerPS,"
+    "model,kilometer,monthOfRegistration,fuelType,brand,notRepairedDamage,dateCreated,postalCode,"
+    "lastSeen"
+)
 
 # Brand, advertisements in a thousand, price level, models with their usual body, most frequent first.
 BRANDS = """
@@ -46,7 +30,7 @@ opel 108 0.8 corsa-k astra-w vectra-l zafira-b omega-w meriva-b tigra-o insignia
  signum-l agila-k kadett-l antara-s calibra-o andere-l
 mercedes_benz 95 1.3 c_klasse-l e_klasse-w a_klasse-k clk-o b_klasse-b vito-b slk-c sprinter-b \
  s_klasse-l m_klasse-s viano-b sl-c cl-o g_klasse-s gl-s glk-s v_klasse-b andere-l
-audi 88 1.3 a4-w a3-l a6-w 80-l tt-o a5-o a8-l 100-l a1-k q5-s a2-k q7-s q3-s 200-l 90-l andere-l
+audi 118 1.3 a4-w a3-l a6-w 80-l tt-o a5-o a8-l 100-l a1-k q5-s a2-k q7-s q3-s 200-l 90-l andere-l
 ford 69 0.8 focus-w fiesta-k mondeo-w ka-k galaxy-b transit-b escort-l fusion-k s_max-b c_max-b \
  kuga-s mustang-o b_max-b andere-l
 renault 48 0.75 twingo-k clio-k megane-w scenic-b laguna-w espace-b kangoo-b modus-k r19-l andere-b
@@ -84,6 +68,16 @@ rover 2 0.6 rangerover-s freelander-s defender-s andere-l
 lancia 2 0.7 ypsilon-k delta-l kappa-l lybra-w elefantino-k musa-k andere-l
 lada 2 0.6 niva-s kalina-w samara-l andere-l
 """
+# The first and the last year of a model that was not always built, about.
+SINCE = {1994: "a4 a6 a8 laguna twingo v40 z_reihe", 1996: "a3 ka galaxy sharan scenic boxster slk"}
+SINCE |= {1998: "tt focus beetle leon a_klasse clk fortwo zafira octavia m_klasse lupo yaris v70"}
+SINCE |= {2001: "fabia cooper one c5 agila touran touareg x_reihe s60 santa stilo a2 cayenne"}
+SINCE |= {2004: "1er meriva c1 c2 c3 c4 fusion c_max getz logan modus signum fox altea forfour v50"}
+SINCE |= {2007: "eos b_klasse s_max cc qashqai note aygo auris ceed roomster antara a5 clubman q7"}
+SINCE |= {2009: "tiguan insignia kuga q5 i_reihe glk yeti juke v60 exeo gl sandero captiva spark"}
+SINCE |= {2012: "up mii citigo a1 q3 b_max amarok lodgy duster"}
+UNTIL = {1989: "kaefer 601", 1994: "80 90 100 200 kadett r19", 1999: "escort calibra 850 900 145"}
+UNTIL |= {2005: "lupo bora arosa omega primera a2 9000 lanos nubira kappa cordoba 147 156 seicento"}
 # Body: what it is called, usual power (PS), price level beside others of the same year and power.
 BODIES = {
     "k": ("kleinwagen", 68, 0.92),
@@ -94,12 +88,11 @@ BODIES = {
     "o": ("coupe", 160, 1.0),
     "s": ("suv", 165, 1.2),
 }
-# Each a line through these points. A year's share of all; its usual price (EUR), from which old
-# cars lose and old-timers gain; how much more or less than others a car with a badge or with power
-# costs in that year; the share with damage that nobody repaired.
+# Each is a line through these points: the share of a year among all; its usual price (EUR); how much
+# brand and power matter for the price; the part of the cars with damage that nobody repaired.
 SHARES = {1950: 1, 1966: 5, 1978: 9, 1988: 18, 1991: 70, 1993: 90, 1995: 250, 1997: 390, 2000: 660}
 SHARES |= {2001: 570, 2005: 600, 2008: 460, 2010: 350, 2012: 270, 2013: 140, 2015: 70}
-PRICES = {1950: 12_000, 1970: 8_000, 1980: 2_900, 1985: 3_100, 1990: 1_350, 1995: 760, 2000: 1_350}
+PRICES = {1950: 12_000, 1970: 8_000, 1980: 2_900, 1985: 3_100, 1990: 1_500, 1995: 830, 2000: 1_350}
 PRICES |= {2005: 4_200, 2010: 10_300, 2015: 23_500}
 SPREADS = {1950: 0.7, 1985: 0.7, 1995: 0.6, 2003: 0.8, 2015: 0.85}
 DAMAGES = {1950: 0.05, 1985: 0.15, 1997: 0.28, 2004: 0.08, 2009: 0.02, 2015: 0.005}
@@ -130,19 +123,23 @@ def read_brands() -> tuple[list[tuple], list[float]]:
             rng = Random(f"{brand} {name}")  # the same for every seed of the table
             traits = rng.lognormvariate(0, 0.18), rng.lognormvariate(0, 0.2), rng.gauss(0, 0.35)
             cars.append((brand, name, body, float(level) * traits[0], *traits[1:]))
-            weights.append(float(share) * (weight / sum(frequent) + 0.01))
+            weights.append(float(share) * (weight / sum(frequent) + 0.03))
     return cars, weights
 
 
 CARS, WEIGHTS = read_brands()
+FIRST = {model: year for year, models in SINCE.items() for model in models.split()}
+LAST = {model: year for year, models in UNTIL.items() for model in models.split()}
 YEARS = range(1950, 2016)
 YEAR_WEIGHTS = [at(SHARES, year) for year in YEARS]
 
 
 def make_row(rng: Random, damage: float) -> dict[str, object]:
     """Return one listing, with its price before chance (EUR) as `usual`; gaps and dirt come on top."""
-    brand, model, body, level, strength, cult = rng.choices(CARS, WEIGHTS)[0]
     year = rng.choices(YEARS, YEAR_WEIGHTS)[0]
+    brand, model, body, level, strength, cult = rng.choices(CARS, WEIGHTS)[0]
+    while not FIRST.get(model, 0) <= year <= LAST.get(model, 2016):
+        brand, model, body, level, strength, cult = rng.choices(CARS, WEIGHTS)[0]
     vehicle, usual_power, body_level = BODIES[body]
     growth = 1 + 0.017 * (max(year, 1975) - 2003)
     power = max(26, round(usual_power * strength * growth * rng.lognormvariate(0, 0.22)))
@@ -160,7 +157,7 @@ def make_row(rng: Random, damage: float) -> dict[str, object]:
         * (level**1.3 * body_level) ** spread
         * (power / 110 / growth) ** (1.1 * spread)
     )
-    usual *= math.exp((min(140_000, (2016.5 - year) * 15_000) - km) / 330_000)
+    usual *= math.exp((min(140_000, (2016.5 - year) * 15_000) - km) / 270_000)
     usual *= math.exp(cult) if year < 1988 else 1
     usual *= (damage if damaged else 1) * (1.12 if automatic else 1)
     usual *= 1.12 if fuel == "diesel" else 1
@@ -198,9 +195,8 @@ def make_row(rng: Random, damage: float) -> dict[str, object]:
 
 def add_dirt(rng: Random, row: dict[str, object], year: int) -> None:
     """Enter some of the values as people do who are in a hurry."""
-    if rng.random() < (
-        0.11 if year < 2003 else 0.003
-    ):  # as if it were new; the form asks no body then
+    # As if it were new. The form does not ask for the body then.
+    if rng.random() < (0.11 if year < 2003 else 0.003):
         row["yearOfRegistration"] = rng.choices([2016, 2017, 2018], [42, 42, 16])[0]
         row["vehicleType"] = ""
     if rng.random() < 0.003:
@@ -230,11 +226,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write synthetic used-car listings as CSV.")
     parser.add_argument("output", type=Path)
     parser.add_argument("--rows", type=int, default=5_000)
-    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=2016)
     parser.add_argument("--damage", type=float, default=0.47, help="price, beside a sound car's")
     options = parser.parse_args()
     with options.output.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
+        writer = csv.DictWriter(file, HEADER.split(","), lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(make_rows(options.rows, options.seed, options.damage))
 
