@@ -1,7 +1,6 @@
 """Several machines on one: a Docker engine in a network of its own for each, and a registry that all of them reach."""
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import boto3
@@ -149,11 +147,11 @@ def machines(count: int):
 
 @contextlib.contextmanager
 def bucket(content: bytes, copies: int):
-    """Start an S3 server that all machines reach, with `s3://cars/cars-*.csv`. Yields the settings that lead there."""
-    port, keys = (
-        free_port(),
-        {"AWS_ACCESS_KEY_ID": "key-4411", "AWS_SECRET_ACCESS_KEY": "secret-4411"},
-    )
+    """Start an S3 server (moto) that all machines reach, with `s3://cars/cars-*.csv`.
+
+    Yields the settings that lead there, and a client of it.
+    """
+    port, keys = free_port(), ("key-4411", "secret-4411")
     server = subprocess.Popen(
         ["moto_server", "--host", f"{SUBNET}.1", "--port", str(port)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -162,16 +160,17 @@ def bucket(content: bytes, copies: int):
         address = f"http://{SUBNET}.1:{port}"
         wait_until(lambda: answers(f"{SUBNET}.1", port), 60, "the S3 server")
         client = boto3.client(
-            "s3",
-            endpoint_url=address,
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-            region_name="us-east-1",
-        )
+            "s3", "us-east-1", None, endpoint_url=address,
+            aws_access_key_id=keys[0], aws_secret_access_key=keys[1],
+        )  # fmt: skip
         client.create_bucket(Bucket="cars")
         for number in range(copies):
             client.put_object(Bucket="cars", Key=f"cars-{number:03}.csv", Body=content)
-        yield {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1", **keys}
+        settings = {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1"}
+        yield (
+            settings | {"AWS_ACCESS_KEY_ID": keys[0], "AWS_SECRET_ACCESS_KEY": keys[1]},
+            client,
+        )
     finally:
         server.terminate()
         server.wait()
@@ -183,20 +182,14 @@ def answers(host: str, port: int) -> bool:
         return sock.connect_ex((host, port)) == 0
 
 
-def without_first_column(sample: Path, copies: int) -> str:
-    """Return the hash of what the job has to write for so many copies of the sample."""
-    lines = sample.read_text(encoding="utf-8").splitlines(keepends=True)
-    header, *rows = [line.split(",", 1)[1] for line in lines]
-    return hashlib.sha256((header + "".join(rows) * copies).encode()).hexdigest()
-
-
 class Swarm:
-    """A project on three machines, the first one their manager."""
+    """A project on several machines, the first one their manager."""
 
-    def __init__(self, project: Project, nodes: list):
+    def __init__(self, project: Project, nodes: list, client):
         self.project = project
         self.nodes = nodes
         self.manager = nodes[0]
+        self.client = client
 
     def container(self, service: str, node: int = 0) -> str:
         """Return the running container of a service on a machine, "" if there is none."""
@@ -219,48 +212,39 @@ class Swarm:
         assert all(address.startswith("tls://") for address in workers)
         return workers
 
-    def start_job(self, notebook: str = "process_cars_dask.ipynb") -> subprocess.Popen:
-        """Start the Dask notebook, or another, on the files that lie on S3."""
-        (self.project.data / "processed.csv").unlink(missing_ok=True)
-        return subprocess.Popen(
+    def parts(self, folder: str) -> list[str]:
+        """Return the names of the parts that a job has written to S3."""
+        found = self.client.list_objects_v2(Bucket="cars", Prefix=f"{folder}/")
+        return sorted(each["Key"] for each in found.get("Contents", []))
+
+    def start_job(self, folder: str) -> subprocess.Popen:
+        """Start the notebook on the files that lie on S3; return once it has written a part there."""
+        job = subprocess.Popen(
             ["docker", "-H", self.manager.socket, "exec", self.container("notebook"), "entrypoint.sh",
-             "papermill", "--no-progress-bar", notebook, "out.ipynb",
-             "-p", "source", "s3://cars/cars-*.csv"],
+             "papermill", "--no-progress-bar", "process_cars_dask.ipynb", "out.ipynb",
+             "-p", "source", "s3://cars/cars-*.csv", "-p", "output", f"s3://cars/{folder}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
+        wait_until(lambda: job.poll() is not None or self.parts(folder), 180, "the first part")
+        assert job.poll() is None, job.communicate()[0]
+        return job
 
-    def step_1(self) -> str:
-        """Write the Dask notebook up to the cell that writes `processed.csv`; return its name."""
-        text = (self.project.data / "process_cars_dask.ipynb").read_text(encoding="utf-8")
-        content = json.loads(text)
-        last = next(i for i, cell in enumerate(content["cells"]) if cell["id"] == "run-step1")
-        content["cells"] = content["cells"][: last + 1]
-        (self.project.data / "step1.ipynb").write_text(json.dumps(content), encoding="utf-8")
-        return "step1.ipynb"
-
-    def first_part(self, job: subprocess.Popen) -> None:
-        """Return once the job has written a part of its first result."""
-        while job.poll() is None:
-            if any(part.stat().st_size for part in self.project.data.glob(".processed.csv.*.part")):
-                return
-            time.sleep(0.02)
-        raise AssertionError(job.communicate()[0])
-
-    def result(self) -> str:
-        """Return the hash of what the job wrote."""
-        return hashlib.sha256((self.project.data / "processed.csv").read_bytes()).hexdigest()
+    def result(self, folder: str) -> list[bytes]:
+        """Return what the job wrote, one item for each part."""
+        read = self.client.get_object
+        return [read(Bucket="cars", Key=key)["Body"].read() for key in self.parts(folder)]
 
 
 def typed(project: Project) -> list[str]:
     """Return the shell blocks of the part of CLUSTER.md on many machines."""
     text = (project.path / "CLUSTER.md").read_text(encoding="utf-8")
     part = text.partition("## Many machines")[2].partition("\n## ")[0]
-    return re.findall(r"^ +```bash\n(.*?)^ +```$", part, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```bash\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
 
 
-def deploy(project: Project, nodes: list[Machine], port: int, settings: dict[str, str]) -> Swarm:
+def deploy(project: Project, nodes: list[Machine], port: int, settings: dict, client) -> Swarm:
     """Type what CLUSTER.md says, and wait for a worker on each machine."""
-    publish, init, secrets, start = typed(project)
+    publish, init, secret, start = typed(project)
     assert init.split() == ["docker", "swarm", "init"]  # as in `machines`
     shell = {"cwd": project.path, "shell": True, "check": True}
     # This machine's engine trusts a registry without a certificate on its own address only.
@@ -269,10 +253,10 @@ def deploy(project: Project, nodes: list[Machine], port: int, settings: dict[str
     subprocess.run(command, env={**os.environ, **project.env}, **shell)
     project.run("docker", "rmi", f"{here}/{project.slug}")
     env = {**os.environ, **settings, "DOCKER_HOST": nodes[0].socket}
-    for block in (secrets, start.partition("docker service logs")[0]):
+    for block in (secret, start.partition("docker service logs")[0]):
         command = block.replace("registry.example.com", there)
         subprocess.run(command, env=env, **shell)
-    swarm = Swarm(project, nodes)
+    swarm = Swarm(project, nodes, client)
     wait_until(lambda: swarm.container("notebook"), 180, "the notebook's container")
-    wait_until(lambda: len(swarm.workers()) == len(nodes), 120, "a worker on each machine")
+    wait_until(lambda: len(swarm.workers()) == len(nodes), 180, "a worker on each machine")
     return swarm

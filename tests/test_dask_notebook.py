@@ -4,17 +4,21 @@ ML_DOCKER_EXAMPLES=5000 tries that many random files instead of 150; a failure n
 """
 
 import csv
+import http.server
 import io
 import json
 import os
 import random
 import re
+import socket
 import subprocess
+import threading
 from collections import defaultdict
 from pathlib import Path
 
+import boto3
 import pytest
-from conftest import TEMPLATE
+from conftest import TEMPLATE, free_port, wait_until
 from notebooks import environment, papermill
 
 (NOTEBOOK,) = (TEMPLATE / "data/input").glob("*process_cars_dask.ipynb*")
@@ -54,7 +58,7 @@ def python(bake) -> Path:
     return environment(bake(cluster="dask"))
 
 
-def step_1(python: Path, folder: Path, cases: list[dict]) -> list[str]:
+def step_1(python: Path, folder: Path, cases: list[dict], **env: str) -> list[str]:
     """Run step 1 of the notebook on many cases in one process; return the error of each, or ""."""
     wanted = ("helpers", "start", "look", "write", "join")
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
@@ -63,6 +67,7 @@ def step_1(python: Path, folder: Path, cases: list[dict]) -> list[str]:
     done = subprocess.run(
         [python, "-W", "ignore", "-c", HARNESS],
         input=json.dumps([cells, [usual | case for case in cases]]),
+        env=os.environ | {"NO_PROXY": "127.0.0.1"} | env,
         capture_output=True,
         text=True,
     )
@@ -198,6 +203,75 @@ def test_many_files_become_one_or_are_refused(python, tmp_path):
         assert sentence in fault and len(fault.splitlines()) == 1
     assert (tmp_path / "old.csv").read_bytes() == b"as it was"
     assert {path.name for path in tmp_path.iterdir()} == {*files, "old.csv", "out.csv"}
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    """Serves a table, below /ranges/ also parts of it."""
+
+    table = b"a,b\n" + b'1,"2\n3"\n' * 100
+
+    def do_GET(self) -> None:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        content = self.table
+        if asked and self.path.startswith("/ranges/"):
+            content = content[int(asked[1]) : int(asked[2]) + 1]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {asked[1]}-{asked[2]}/{len(self.table)}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_an_address_is_read_in_blocks_or_as_a_whole(python, tmp_path):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ranges, whole = [
+            {"source": f"http://127.0.0.1:{server.server_port}/{folder}/cars.csv", "output": folder}
+            for folder in ("ranges", "whole")
+        ]
+        cases = [ranges, whole, whole | {"blocksize": None}]
+        good, refused, good_as_a_whole = step_1(python, tmp_path, cases)
+        server.shutdown()
+    assert (good, good_as_a_whole) == ("", "")
+    assert "range requests" in refused
+    for name in ("ranges", "whole"):
+        assert (tmp_path / name).read_bytes() == b"b\n" + b'"2\n3"\n' * 100
+
+
+def test_from_s3_to_a_new_folder_of_parts(python, tmp_path):
+    """On moto's S3 server."""
+    address = f"http://127.0.0.1:{free_port()}"
+    env = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    session = boto3.client("s3", "us-east-1", endpoint_url=address, aws_access_key_id="a",
+                           aws_secret_access_key="b")  # fmt: skip
+    command = ["moto_server", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        port = int(command[-1])
+        wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 60, "moto")
+        session.create_bucket(Bucket="cars")
+        for number in (1, 2):
+            session.put_object(Bucket="cars", Key=f"cars-{number}.csv", Body=Pages.table)
+        case = {"source": "s3://cars/cars-*.csv", "output": "s3://cars/less", "blocksize": 400}
+        first, again = step_1(python, tmp_path, [case, case], **env)
+        found = session.list_objects_v2(Bucket="cars", Prefix="less/")["Contents"]
+        read = session.get_object
+        parts = [read(Bucket="cars", Key=each["Key"])["Body"].read() for each in found]
+    finally:
+        server.terminate()
+        server.wait()
+    assert first == ""
+    assert "Choose another" in again
+    assert len(parts) > 2
+    assert b"".join(part.removeprefix(b"b\n") for part in parts) == b'"2\n3"\n' * 200
 
 
 def random_table(seed: int) -> tuple[bytes, bool]:

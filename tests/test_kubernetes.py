@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from machines import wait_until
+from conftest import wait_until
 
 # Of dask/helm-chart at e25bf51 (June 2026): keys whose values the templates read, and what they hand on as it is.
 POD = {"image.repository", "image.tag", "image.pullPolicy", "env", "resources", "securityContext",

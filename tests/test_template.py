@@ -27,7 +27,13 @@ FILES = {  # of the default answers
 }  # fmt: skip
 MORE = {  # files that a choice brings
     "nvidia": {"GPU.md", "docker-compose.nvidia.yml", "data/input/train_network.ipynb"},
-    "dask": {"CLUSTER.md", "data/input/process_cars_dask.ipynb", "kubernetes.yml", "swarm.yml"},
+    "dask": {
+        "CLUSTER.md",
+        "dask.yaml",
+        "data/input/process_cars_dask.ipynb",
+        "kubernetes.yml",
+        "swarm.yml",
+    },
 }
 
 
