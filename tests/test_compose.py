@@ -263,5 +263,5 @@ def test_a_server_that_hangs_becomes_unhealthy(clone):
     project = clone()
     project.start()
     shell(project, "kill -STOP $(grep -l '[b]in/jupyter-lab' /proc/[0-9]*/cmdline | cut -d/ -f3)")
-    wait_until(lambda: state(project)["Health"]["Status"] == "unhealthy", 60, "unhealthy")
+    wait_until(lambda: state(project)["Health"]["Status"] == "unhealthy", 120, "unhealthy")
     project.run("docker", "kill", project.container())
