@@ -357,11 +357,12 @@ def test_numbers(run, tmp_path):
     ]  # fmt: skip
     (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n")
     then = "told = [to_number(pd.Series(each, dtype='str')).astype(object).where(lambda n: n.notna(), None).tolist() for each in {}]"
-    ((error, _, answer),) = run(
+    ((error, printed, answer),) = run(
         [case(tmp_path, CLEAN, then.format([texts for texts, _ in columns]), source="a.csv")]
     )
     assert error == ""
     assert answer == [numbers for _, numbers in columns]
+    assert printed.count("set decimal at the top") == 6  # all but the first
 
 
 @pytest.fixture(scope="session")

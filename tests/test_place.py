@@ -361,6 +361,12 @@ def test_a_line_means_what_it_means_to_pip_before_and_after_a_new_lock(grown, li
 
 
 @engine
+def test_a_build_leaves_nothing_of_root_in_the_home_folder(grown):
+    look = ("docker", "run", "--rm", "--entrypoint", "ls", grown[0].slug, "-A", "/home")
+    assert grown[0].run(*look).stdout == ""
+
+
+@engine
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -369,7 +375,7 @@ def test_a_line_means_what_it_means_to_pip_before_and_after_a_new_lock(grown, li
         ("--config-settings=x=y", "requirements.txt:"),
         ("git+http://127.0.0.1/repository", "Git executable not found"),
         ("./compiled", "gcc"),
-        ("numpy<1.0", "numpy"),
+        ("pandas<3\npandas>=3", "pandas<3"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(clone, line, words):
@@ -443,18 +449,12 @@ client.execute_interactive("import helpers, numpy, random; print(helpers.word, n
 
 @engine
 def test_a_module_with_the_name_of_a_library_stops_neither_server_nor_kernel(clone):
-    project = clone(JUPYTER_TOKEN=TOKEN)
+    project = clone()
     for name in ("random", "numpy", "code", "token", "jupyter_server", "tornado"):
         (project.data / f"{name}.py").write_text("raise SystemExit('taken')\n")
     (project.data / "helpers.py").write_text("word = 'found'\n")
     (project.data / "deep").mkdir()
     start(project)
-    kernel = api(project, "POST", "api/kernels", {"path": "deep"})
-
-    def state() -> bool:
-        return api(project, "GET", f"api/kernels/{kernel['id']}")["execution_state"] == "idle"
-
-    wait_until(state, 30, "a kernel in another folder")
     code = ["bash", "-c", f"cd /tmp; python -c '{KERNEL}'"]
     done = project.compose("exec", "-T", "notebook", "entrypoint.sh", *code)
     assert "found 3.14" in done.stdout
