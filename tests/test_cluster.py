@@ -146,7 +146,8 @@ def test_headless_with_a_cluster_that_starts_by_itself(healthy):
     output = healthy.data / "processed.csv"
     assert output.read_bytes() == expected(healthy)
     assert output.stat().st_uid == healthy.data.stat().st_uid
-    assert "tcp://scheduler:8786" in (healthy.data / "out.ipynb").read_text(encoding="utf-8")
+    said = (healthy.data / "out.ipynb").read_text(encoding="utf-8")
+    assert "Direct" in said and "LocalCluster" not in said
 
 
 @pytest.mark.parametrize("how", ["process", "container"])
