@@ -18,8 +18,6 @@ c.ServerApp.answer_yes = True  # Ctrl-C stops it without a question
 c.ServerApp.base_url = os.environ.get("BASE_URL") or "/"
 c.Application.log_level = "ERROR"  # entrypoint.sh prints the one address that is right outside
 c.FileContentsManager.delete_to_trash = False  # a hidden folder that nobody empties
-c.LabApp.news_url = None  # no question about news
-c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"  # requirements.lock decides
 
 # The token is JUPYTER_TOKEN, which entrypoint.sh fills in where it is empty.
 c.PasswordIdentityProvider.hashed_password = os.environ.get("JUPYTER_PASSWORD", "")
