@@ -20,7 +20,10 @@ from conftest import (
     wait_until,
 )
 
-pytestmark = pytest.mark.engine
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.xfail(reason="Podman 4.3 fails at the tmpfs mount of the second install step"),
+]
 DEBIAN = "/usr/share/docker.io/contrib"
 ENGINES = {
     "docker": ["dockerd-rootless.sh", "--host={}"],
