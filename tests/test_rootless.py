@@ -20,10 +20,7 @@ from conftest import (
     wait_until,
 )
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.xfail(reason="Podman 4.3 fails at the tmpfs mount of the second install step"),
-]
+pytestmark = pytest.mark.engine
 DEBIAN = "/usr/share/docker.io/contrib"
 ENGINES = {
     "docker": ["dockerd-rootless.sh", "--host={}"],
