@@ -20,7 +20,7 @@ import cookiecutter.main
 import cookiecutter.prompt
 import pytest
 import yaml
-from conftest import ROOT, inspect
+from conftest import ROOT
 from cookiecutter.exceptions import CookiecutterException, FailedHookException
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
@@ -107,14 +107,6 @@ def acceptable(key, answer):
     )
 
 
-def labels(dockerfile):
-    """A small parser of LABEL that knows double quotes and what Docker expands in them."""
-    block = re.search(r"^LABEL ((?:.*\\\n)*.*)\n", dockerfile, re.MULTILINE)[1]
-    pair = r'(\S+)="((?:[^"\\$\n]|\\["\\$])*)"'
-    assert re.fullmatch(rf"{pair}(?: \\\n +{pair})*", block), block
-    return {key: re.sub(r"\\(.)", r"\1", value) for key, value in re.findall(pair, block)}
-
-
 def outline(markdown):
     """The blocks of a Markdown document, whatever stands in them."""
     return [token.type for token in MarkdownIt("commonmark").enable("table").parse(markdown)]
@@ -143,14 +135,6 @@ def check(project, answers):
     """Each answer stands verbatim where it belongs, and nothing else in the files depends on it."""
     expected = dict(harmless(**{key: answers[key] for key in CHOICES}))
     files = read(project)
-    assert labels(files["Dockerfile"]) == {
-        "org.opencontainers.image.title": answers["project_name"],
-        "org.opencontainers.image.description": answers["description"],
-        "org.opencontainers.image.authors": answers["author_name"],
-        "org.opencontainers.image.licenses": answers["license"].replace("none", "NONE"),
-    }
-    for text in (files, expected):
-        text["Dockerfile"] = re.sub(r"LABEL (.*\\\n)*.*\n", "", text["Dockerfile"])
     assert outline(files["README.md"]) == outline(expected["README.md"])
     for name, token in TOKENS.items():
         for file, text in expected.items():
@@ -247,22 +231,3 @@ def test_hostile_answers_at_the_prompts(place):
     ends = [ends_well({**others, **dict.fromkeys(place, text)}, "prompts") for text in strings]
     print(place, {end: ends.count(end) for end in set(ends)})
     assert {"a project", "refused"} == set(ends)
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize(
-    "text", ["""it's "$HOME" ${X:-y} `id` $(id) \\""", "# 机器 🚗 \\n {'a': 1}"]
-)
-def test_the_engine_reads_the_answers_as_they_were_given(engine, bake, tmp_path, text):
-    project = bake(**dict.fromkeys(TEXTS, text), license="none")
-    dockerfile = (project.path / "Dockerfile").read_text(encoding="utf-8")
-    block = re.search(r"^LABEL (.*\\\n)*.*\n", dockerfile, re.MULTILINE)[0]
-    (tmp_path / "Dockerfile").write_text("FROM scratch\n" + block, encoding="utf-8")
-    tag = f"ml-docker-test-labels-{os.getpid()}"
-    project.run("docker", "build", "--quiet", "--tag", tag, str(tmp_path))
-    try:
-        assert inspect(tag)["Config"]["Labels"] == labels(dockerfile)
-    finally:
-        project.run("docker", "rmi", tag)
-    assert set(labels(dockerfile).values()) == {text, "NONE"}
-    assert yaml.safe_load(project.compose("config").stdout)["name"] == project.slug

@@ -20,9 +20,6 @@ cd data/input && papermill quick.ipynb out.ipynb >/dev/null 2>&1; echo $?
 
 
 @pytest.mark.engine
-@pytest.mark.xfail(
-    reason="the tool's own build for another user id ends with an error; cause not found"
-)
 def test_the_repository_opens_with_git_the_kernel_and_the_owner(clone):
     tool = shutil.which("devcontainer")
     if not tool:

@@ -19,6 +19,15 @@ c.ServerApp.base_url = os.environ.get("BASE_URL") or "/"
 c.Application.log_level = "ERROR"  # entrypoint.sh prints the one address that is right outside
 c.FileContentsManager.delete_to_trash = False  # a hidden folder that nobody empties
 
+
+def without_news(handler, page):
+    """JupyterLab asks nobody whether it may fetch news; `c.LabApp.news_url = None` still asks."""
+    page["disabledExtensions"].append("@jupyterlab/apputils-extension:announcements")
+    return page
+
+
+c.ServerApp.tornado_settings = {"page_config_hook": without_news}
+
 # The token is JUPYTER_TOKEN, which entrypoint.sh fills in where it is empty.
 c.PasswordIdentityProvider.hashed_password = os.environ.get("JUPYTER_PASSWORD", "")
 
