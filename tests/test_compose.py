@@ -265,3 +265,12 @@ def test_a_server_that_hangs_becomes_unhealthy(clone):
     shell(project, "kill -STOP $(grep -l '[b]in/jupyter-lab' /proc/[0-9]*/cmdline | cut -d/ -f3)")
     wait_until(lambda: state(project)["Health"]["Status"] == "unhealthy", 120, "unhealthy")
     project.run("docker", "kill", project.container())
+
+
+def test_a_run_without_a_server_is_not_called_unhealthy(built):
+    name = f"{built.slug}-run"
+    built.run("docker", "run", "--detach", "--name", name, built.slug, "sleep", "60")
+    try:
+        wait_until(lambda: inspect(name)["State"]["Health"]["Status"] == "healthy", 60, "healthy")
+    finally:
+        built.run("docker", "rm", "--force", "--volumes", name)
