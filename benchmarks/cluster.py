@@ -111,7 +111,7 @@ class Bench:
             "Dask, 2 workers",
         ):
             self.start(1 if "1" in way else 2)
-            seconds, memory, found = json.loads(self.inside(WAYS, way, "large.csv", "32 MiB"))
+            seconds, memory, found = json.loads(self.inside(WAYS, way, "large.csv", "16 MiB"))
             self.add(way, size, seconds, "s")
             self.add(way, size, memory + (self.cluster_memory() if "Dask" in way else 0), "MB")
             hashes.add(found)
