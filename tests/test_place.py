@@ -116,9 +116,11 @@ def test_a_project_without_its_samples_or_with_its_data_elsewhere_builds(clone, 
     project.data.symlink_to(tmp_path / "disk")
     project.compose("build", "notebook")
     assert inside(project, "ls").stdout == "mine.csv\n"
-    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "theirs.csv").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "other")
     project.env["DATA"] = str(tmp_path / "link")
-    assert inside(project, "ls").stdout == "mine.csv\n"
+    assert inside(project, "ls").stdout == "theirs.csv\n"
     assert inside(project, "run-notebooks").returncode == 0
 
 
