@@ -173,6 +173,8 @@ def test_a_changed_hash_stops_the_build(new_project):
 
 
 def test_files_with_the_line_ends_of_windows_do(rebuilt):
+    with (rebuilt.path / "apt.txt").open("a") as file:
+        file.write("tree\n")  # no comment, with which the line end would go too
     for name in ("entrypoint.sh", "apt.txt", "uv.txt", "requirements.txt", "requirements.lock"):
         path = rebuilt.path / name
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
