@@ -175,6 +175,8 @@ def test_mirrors_of_the_index_the_base_image_and_debian(small, mirror, tmp_path)
     small.compose("run", "--rm", "--build", "lock", "--upgrade")
     lock = (small.path / "requirements.lock").read_text()
     assert "requests==" in lock and PASSWORD not in lock and mirror.address not in lock
+    small.run("docker", "save", "--output", str(tmp_path / "lock.tar"), f"{small.slug}-lock")
+    assert holds(tmp_path / "lock.tar", PASSWORD) == []
 
 
 def test_a_wrong_password_stops_the_build(small, mirror):
