@@ -202,12 +202,20 @@ class Swarm:
         return self.manager.docker("exec", notebook, "entrypoint.sh", *command, **options)
 
     def workers(self) -> list[str]:
-        """Return the addresses of the workers that `Client()` finds without being told where."""
+        """Return the addresses of the workers that `Client()` finds without being told where.
+
+        None if it is cut off, as while a machine comes back and the network is built anew.
+        """
         script = (
             "from distributed import Client; import json; c = Client(timeout=60)\n"
             "print(json.dumps([c.scheduler.addr, *c.scheduler_info(n_workers=-1)['workers']]))"
         )
-        scheduler, *workers = json.loads(self.inside("python", "-c", script))
+        try:
+            scheduler, *workers = json.loads(self.inside("python", "-c", script))
+        except AssertionError as error:
+            if "CommClosedError" not in str(error):
+                raise
+            return []
         assert scheduler == "tls://scheduler:8786"
         assert all(address.startswith("tls://") for address in workers)
         return workers
