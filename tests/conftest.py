@@ -20,6 +20,11 @@ PAPERMILL = ("papermill", "process_cars.ipynb", "out.ipynb")
 # A notebook of a second's work, for tests in which the sample's models have no part.
 QUICK = "import pandas, matplotlib.pyplot as plt; plt.plot([1]); open('made.txt', 'w').close()"
 RUN_QUICK = ("papermill", "quick.ipynb", "-")
+# The rights of all processes of a container but the health check, which the engine starts as root.
+SHOW_RIGHTS = (
+    "for process in /proc/[0-9]*; do grep -qsE 'healthy|qzxE' $process/cmdline"
+    " || grep -hsE '^(Uid|Cap|NoNewPrivs)' $process/status; done; true"
+)
 ROOT = Path(__file__).parents[1]
 (TEMPLATE,) = ROOT.glob("*{{cookiecutter.project_slug}}*")
 

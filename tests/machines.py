@@ -204,7 +204,7 @@ class Swarm:
     def workers(self) -> list[str]:
         """Return the addresses of the workers that `Client()` finds without being told where.
 
-        None if it is cut off, as while a machine comes back and the network is built anew.
+        No address if it is cut off, as while a machine comes back and the network is built anew.
         """
         script = (
             "from distributed import Client; import json; c = Client(timeout=60)\n"

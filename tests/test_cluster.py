@@ -7,7 +7,7 @@ import subprocess
 import urllib.request
 
 import pytest
-from conftest import Project, free_port, inspect, is_root, wait_until
+from conftest import SHOW_RIGHTS, Project, free_port, inspect, is_root, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -113,11 +113,6 @@ def test_scheduler_and_workers_have_the_notebooks_owner_folders_and_rights(clust
             "Privileged", "Tmpfs"]  # fmt: skip
     notebook = inspect(cluster.container())
     assert notebook["HostConfig"]["ReadonlyRootfs"]
-    # All processes but the health check, which the engine starts as root.
-    show = (
-        "for process in /proc/[0-9]*; do grep -qsE 'healthy|qzxE' $process/cmdline"
-        " || grep -hsE '^(Uid|Cap|NoNewPrivs)' $process/status; done; true"
-    )
     owner = str(cluster.data.stat().st_uid)
     wanted = {("Uid:", *[owner] * 4), ("NoNewPrivs:", "1")}
     wanted |= {(f"Cap{kind}:", "0" * 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")}
@@ -129,7 +124,7 @@ def test_scheduler_and_workers_have_the_notebooks_owner_folders_and_rights(clust
         assert mounts[0].items() <= mounts[1].items()
         assert found["Image"] == notebook["Image"]
         # As the owner, like the others.
-        done = cluster.run("docker", "exec", name, "entrypoint.sh", "bash", "-c", show)
+        done = cluster.run("docker", "exec", name, "entrypoint.sh", "bash", "-c", SHOW_RIGHTS)
         assert {tuple(line.split()) for line in done.stdout.splitlines()} == wanted
 
 
