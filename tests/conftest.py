@@ -25,6 +25,11 @@ SHOW_RIGHTS = (
     "for process in /proc/[0-9]*; do grep -qsE 'healthy|qzxE' $process/cmdline"
     " || grep -hsE '^(Uid|Cap|NoNewPrivs)' $process/status; done; true"
 )
+# What it prints of processes without any, but for the user.
+NO_RIGHTS = {
+    *((f"Cap{kind}:", "0" * 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")),
+    ("NoNewPrivs:", "1"),
+}
 ROOT = Path(__file__).parents[1]
 (TEMPLATE,) = ROOT.glob("*{{cookiecutter.project_slug}}*")
 

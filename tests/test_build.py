@@ -5,7 +5,7 @@ import os
 import re
 
 import pytest
-from conftest import PAPERMILL, Project, base_of, inspect, is_processed, owners
+from conftest import PAPERMILL, Project, base_of, inspect, is_processed
 from packaging.requirements import Requirement
 
 pytestmark = pytest.mark.engine
@@ -190,18 +190,6 @@ def test_other_pythons_build_and_run_the_notebook(new_project, python):
     assert is_processed(project.data)
     done = project.compose("run", "--rm", "notebook", "python", "--version")
     assert done.stdout.startswith(f"Python {python}.")
-
-
-def test_plain_docker_as_in_the_seed(clone):
-    """`docker build` and `docker run` with the folder mounted, without Compose."""
-    project = clone(uid=20345)
-    base = os.environ.get("BASE_IMAGE", "official")
-    build_it = ("docker", "build", "--quiet", f"--build-arg=BASE_IMAGE={base}")
-    project.run(*build_it, "-t", project.slug, ".")
-    mount = ("-v", f"{project.data}:/data/notebook")
-    project.run("docker", "run", "--rm", *mount, project.slug, *PAPERMILL)
-    assert is_processed(project.data)
-    assert owners(project.data) == {(20345, 20345)}
 
 
 def test_with_nothing_mounted_the_sample_is_there(built):

@@ -63,32 +63,6 @@ def test_somebody_else_with_the_same_name_is_refused_and_sees_nothing(clone):
     assert inside(first, "cat", "/home/notebook/secret").stdout == "secret\n"
 
 
-KEPT = [
-    *("cars_sampled.csv", "helpers.py", "config.yaml", "config.json", "plan.txt"),
-    *("_draft.ipynb", "deep/mine.ipynb", "deep/helpers.py", "deep/scheme.png"),
-]
-LEFT_OUT = [
-    *("data.csv", "deep/data.tsv", "table.parquet", "table.xlsx", "array.npy", "many.zip"),
-    *("model.pkl", "model.pt", "weights.safetensors", "base.sqlite", "out.ipynb", "page.html"),
-    *("_pages/mine.ipynb", "deep/.ipynb_checkpoints/mine.ipynb", "__pycache__/helpers.pyc"),
-]
-
-
-def test_git_keeps_code_in_folders_too_and_leaves_data(default_project, tmp_path):
-    project = Project(shutil.copytree(default_project.path, tmp_path / "project"))
-    project.run("git", "init", "-q")
-    for name in KEPT + LEFT_OUT:
-        (project.data / name).parent.mkdir(parents=True, exist_ok=True)
-        (project.data / name).write_text("x")
-    (project.path / ".env").write_text("JUPYTER_TOKEN=secret\n")
-    (project.data / "process_cars.ipynb").unlink()
-    project.run("git", "add", "-A")
-    files = project.run("git", "ls-files").stdout.split()
-    kept = {name[11:] for name in files if name.startswith("data/input/")}
-    assert kept == {*KEPT, ".gitignore"}
-    assert ".env" not in files
-
-
 @engine
 def test_the_image_runs_what_the_repository_holds_and_carries_no_data(clone):
     project = clone()
@@ -572,17 +546,3 @@ def test_what_is_wrong_in_the_folder_is_said_at_the_start(clone):
     assert "./large is a link to /mnt/large" in said and "DATA in .env" in said
     assert "./of_root.csv cannot be written to" in said
     assert "sudo chown -R 20345 data/input" in said
-
-
-@engine
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"UMASK": "group"}, "UMASK: not 'group'. Type digits"),
-        ({"TZ": "Europe/Wien"}, "TZ: not 'Europe/Wien'. Type"),
-        ({"DATA": "./nowhere"}, "nowhere"),
-    ],
-)
-def test_a_setting_that_cannot_be_is_refused_by_its_name(clone, settings, words):
-    done = inside(clone(**settings), "true", check=False)
-    assert done.returncode and words in done.stderr
