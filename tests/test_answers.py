@@ -202,7 +202,7 @@ def ends_well(answers, route):
 
 
 @settings(
-    max_examples=int(os.environ.get("ML_DOCKER_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("ML_DOCKER_EXAMPLES", "40")),
     derandomize=True,
     database=None,
     deadline=None,

@@ -10,8 +10,7 @@ import pytest
 from conftest import ROOT, TEMPLATE, Project
 
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-MATRIX = ("cluster", "accelerator", "interface", "python_version")
-CHOICES = {question: QUESTIONS[question] for question in MATRIX}
+PAIRS = [("interface", "python_version"), ("cluster", "accelerator")]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
@@ -40,10 +39,12 @@ def test_workflows_of_the_template():
 
 @pytest.fixture(scope="session")
 def every_file(bake) -> dict[str, list[Path]]:
-    """The files of all combinations of choices, by name: of files with the same content one."""
+    """The files of every combination of each pair, by name: of files with the same content one."""
+    pairs = (itertools.product(*map(QUESTIONS.get, pair)) for pair in PAIRS)
     found = {}
-    for values in itertools.product(*CHOICES.values()):
-        project = bake(**dict(zip(CHOICES, values, strict=True))).path
+    for first, second in zip(next(pairs), itertools.cycle(next(pairs)), strict=False):
+        values = zip(itertools.chain(*PAIRS), (*first, *second), strict=True)
+        project = bake(**dict(values)).path
         for path in project.rglob("*"):
             if path.is_file():
                 same = found.setdefault(path.relative_to(project).as_posix(), {})
@@ -68,7 +69,7 @@ def test_notebooks_and_scripts_of_every_combination(every_file):
 
 def test_dockerfiles_of_every_combination(every_file):
     dockerfiles = of_kind(every_file, "Dockerfile")
-    assert len(dockerfiles) >= len(CHOICES["interface"]) * len(CHOICES["python_version"])
+    assert len(dockerfiles) >= len(QUESTIONS["interface"]) * len(QUESTIONS["python_version"])
     # `cd` within one step, words on purpose, a mount of its own that cannot be missing; in each pipe
     # the command that can fail is the last one, and Podman's format knows no SHELL.
     ignored = [f"--ignore={rule}" for rule in ("DL3003", "DL4006", "SC2046", "SC2155")]

@@ -158,8 +158,8 @@ def test_the_locks_agree_wherever_they_can():
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_the_lock_resolves_to_wheels(tmp_path, name):
-    """Every package has a wheel for each Python and both architectures, so nothing is compiled."""
-    for python, machine in itertools.product(QUESTIONS["python_version"], ["x86_64", "aarch64"]):
+    """Every package has a wheel for the oldest and the newest Python and both architectures."""
+    for python, machine in itertools.product(["3.11", "3.14"], ["x86_64", "aarch64"]):
         done = subprocess.run(
             ["uv", "pip", "sync", "--dry-run", f"--python-version={python}", f"--target={tmp_path}",
              f"--python-platform={machine}-manylinux_2_28", "--only-binary=:all:",
