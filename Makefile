@@ -1,4 +1,4 @@
-# uv brings everything else. Where it is missing it is installed into .uv/, from the Python package index.
+# uv brings everything else. Where it is missing it is installed into .uv/, from the package index.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 RUN := $(UV) run --quiet --frozen
 

@@ -1,7 +1,8 @@
 """Measure this project beside two baselines, in one run, in turns: `ROUNDS=3 make bench`.
 
-The baselines: `seed/`, as in the document that the project was created from, and `common/`, as uv's Docker guide
-advises today. All three get the same base image (BASE_IMAGE), index, requirements and versions.
+The baselines: `seed/`, as in the document that the project was created from, and `common/`, as uv's
+Docker guide advises today. All three get the same base image (BASE_IMAGE), index, requirements and
+versions.
 """
 
 import csv
@@ -20,7 +21,7 @@ import websocket
 HERE = Path(__file__).parent
 BASE = os.environ.get("BASE_IMAGE") or "python:3.13-slim-trixie"
 ROUNDS = int(os.environ.get("ROUNDS") or 3)
-# What a cold build does again. The guide copies uv from its own image, so that stage is there already.
+# What a cold build does again. The guide copies uv from its own image: that stage is there already.
 COLD = {"ours": "--no-cache", "common": "--no-cache-filter=builder,final", "seed": "--no-cache"}
 PORT, TOKEN = "18899", "bench"
 CELL = "import pandas, matplotlib.pyplot, sklearn.ensemble; print(1 + 1)"
@@ -77,19 +78,19 @@ def run_first_cell() -> None:
 
 
 class Round:
-    """Three new projects, each in a folder `bench-<variant>`, which is the name of its image too."""
+    """Three new projects, each in a folder `bench-<variant>`, which is its image's name too."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self.paths = {variant: folder / f"bench-{variant}" for variant in COLD}
         self.data = self.paths["ours"] / "data/input"
-        # Layers and caches of other rounds and runs are still there: nothing here may be equal to theirs.
+        # Layers and caches of other rounds and runs are still there: nothing may equal theirs.
         self.tag = f"bench-{os.getpid()}-{number}"
         run("cookiecutter", "--no-input", "-o", folder, HERE.parent, "project_slug=bench-ours")
         for variant in ("common", "seed"):
             shutil.copytree(self.paths["ours"], self.paths[variant])
             shutil.copy(HERE / variant / "Dockerfile", self.paths[variant])
             (self.paths[variant] / ".dockerignore").unlink()
-        # The same versions: uv's own lock, and for pip a list without hashes, as it wants them for all or for none.
+        # The same versions: uv's own lock, and for pip, which wants all hashes or none, none.
         add_all = ("--no-sync", "-r=requirements.txt", "-c=requirements.lock")
         run("uv", "init", "--bare", "--no-workspace", cwd=self.paths["common"])
         run("uv", "add", *add_all, cwd=self.paths["common"])
@@ -116,7 +117,7 @@ class Round:
         path.write_text(json.dumps(notebook))
 
     def add_library(self, variant: str) -> None:
-        """Ask for one more library, as a user of each would: the guide's way has a lock to renew."""
+        """Ask for one more library, as a user of each would; the guide's way renews a lock."""
         if variant == "common":
             run("uv", "add", "--no-sync", "tabulate", cwd=self.paths[variant])
         with (self.paths[variant] / "requirements.txt").open("a") as file:

@@ -2,8 +2,9 @@
 
     uv run python benchmarks/cluster.py --gb 1 5 --rounds 30
 
-Prints one line of figures for each measurement and writes them to benchmarks/cluster.csv. All runs in the containers that
-a user gets, on a file that repeats the rows of the sample. Needs three times the largest size on disk.
+Prints one line of figures for each measurement and writes them to benchmarks/cluster.csv. All runs
+in the containers that a user gets, on a file that repeats the rows of the sample. Needs three times
+the largest size on disk.
 """
 
 import argparse
@@ -22,7 +23,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 from conftest import ROOT, Project, free_port, wait_until
 
-# Drops the first column of a file in one of the ways, in the notebook's container; prints seconds, MB, and a hash.
+# Drops the first column of a file in one of the ways, in the notebook's container; prints seconds,
+# MB, and a hash.
 WAYS = """
 import contextlib, csv, hashlib, json, os, resource, sys, time
 way, source, blocksize = sys.argv[1:]
@@ -33,11 +35,15 @@ if way == "csv loop":
         csv.writer(new, lineterminator="\\n").writerows(row[1:] for row in csv.reader(old))
 elif way == "pandas chunks":
     import pandas as pd
-    for number, part in enumerate(pd.read_csv(source, dtype=str, na_filter=False, chunksize=100_000)):
-        part.iloc[:, 1:].to_csv("out.csv", mode="a" if number else "w", header=not number, index=False)
+    parts = pd.read_csv(source, dtype=str, na_filter=False, chunksize=100_000)
+    for number, part in enumerate(parts):
+        mode = "a" if number else "w"
+        part.iloc[:, 1:].to_csv("out.csv", mode=mode, header=not number, index=False)
 else:
-    cells = json.load(open("process_cars_dask.ipynb" if "Dask" in way else "process_cars.ipynb"))["cells"]
-    steps = "connect helpers start look write join" if "Dask" in way else "first-rows separator tools drop"
+    name, steps = "process_cars.ipynb", "first-rows separator tools drop"
+    if "Dask" in way:
+        name, steps = "process_cars_dask.ipynb", "connect helpers start look write join"
+    cells = json.load(open(name))["cells"]
     with contextlib.redirect_stdout(sys.stderr):
         for cell in cells:
             if cell["id"] in steps.split():

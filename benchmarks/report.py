@@ -1,4 +1,4 @@
-"""Turn results.csv into the table in docs/benchmarks.md, between its two marks, and docs/benchmarks.svg."""
+"""Turn results.csv into the table in docs/benchmarks.md, between its marks, and benchmarks.svg."""
 
 import csv
 from collections import defaultdict
@@ -35,7 +35,8 @@ def share(what: str, variant: str, of: str) -> float:
     return median(figures[what][variant]) / median(figures[what][of])
 
 
-table = "| | this project | uv's guide | seed | of uv's guide | of the seed |\n|---|---|---|---|---|---|\n"
+table = "| | this project | uv's guide | seed | of uv's guide | of the seed |\n"
+table += "|---|---|---|---|---|---|\n"
 for what, values in figures.items():
     cells = [what, *(shown(values[name]) if values[name] else "" for name in SHOWN)]
     for other, goal in (("common", 0.8), ("seed", GOALS.get(what))):
@@ -61,7 +62,8 @@ for number, what in enumerate(GOALS):
         part, top = share(what, variant, "seed"), 60 * number + place
         bars += f'<rect x="200" y="{top}" width="{400 * part:.0f}" height="20" fill="{colour}"/>\n'
         bars += f'<text x="{206 + 400 * part:.0f}" y="{top + 15}" {halo}>{name} {part:.2f}</text>\n'
-plot = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}" font-family="sans-serif" font-size="14">
+plot = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}"
+  font-family="sans-serif" font-size="14">
 <title>Time and size of this project and of uv's guide, as shares of the seed's</title>
 <rect width="760" height="{height}" fill="white"/>
 {bars}<text x="600" y="{height - 7}" text-anchor="middle">the seed: 1</text>

@@ -26,7 +26,7 @@ def is_slug(text):
     return plain and len(text) <= 50 and text not in RESERVED
 
 
-RULES = {  # question: its choices; or what tells a good answer, and what to type instead of a bad one
+RULES = {  # question: its choices; or what a good answer is, and what to type instead
     "project_name": (lambda text: is_line(text, 100), f"1 to 100 {SAFE}"),
     "project_slug": (is_slug, "at most 50 of a-z, 0-9 and single hyphens, such as my-ml-project"),
     "description": (lambda text: is_line(text, 200), f"1 to 200 {SAFE}"),

@@ -1,4 +1,4 @@
-"""What the tests share: generated projects, the engine, one built image and one running notebook."""
+"""What the tests share: generated projects, the engine, one built image, one running notebook."""
 
 import csv
 import json
@@ -79,7 +79,7 @@ class Project:
         return self.path / "data" / "input"
 
     def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
-        """Run a command in the project's folder; on failure with `check` show all that it printed."""
+        """Run a command in the project's folder; on failure with `check` show what it printed."""
         done = subprocess.run(
             command,
             cwd=self.path,
@@ -153,13 +153,13 @@ def owners(folder: Path) -> set[tuple[int, int]]:
 
 
 def base_of(python: str) -> dict[str, str]:
-    """Return the setting of the base image for another Python, where BASE_IMAGE names one for 3.13."""
+    """Return the base image for another Python, where BASE_IMAGE names one for 3.13."""
     base = os.environ.get("BASE_IMAGE", "")
     return {"BASE_IMAGE": base.replace("3.13", python)} if "3.13" in base else {}
 
 
 class Engine:
-    """An empty engine of its own on this machine, which nothing reaches but its socket. For root."""
+    """An empty engine on this machine, which nothing reaches but its socket. For root."""
 
     def __init__(self, folder: Path, **settings):
         """Keep all that it needs in `folder`, whose path must be short, as sockets need one."""
@@ -249,7 +249,7 @@ def engine():
 
 @pytest.fixture(scope="session")
 def new_project(engine, bake):
-    """Return a function that generates a project for the engine; all that it made is removed at the end."""
+    """Return a function that generates a project for the engine; all is removed at the end."""
     projects = []
 
     def _new(**answers: str) -> Project:
@@ -273,7 +273,7 @@ def built(new_project) -> Project:
 
 @pytest.fixture
 def clone(built):
-    """Return a function that clones a built project into a folder of another name, which the same image serves.
+    """Return a function that clones a built project into a folder of another name, with its image.
 
     The clone belongs to `uid` and, if given, `gid`; all of it is removed after the test.
     """
@@ -310,7 +310,7 @@ def clone(built):
 
 @pytest.fixture(scope="session")
 def running(built) -> Project:
-    """A project whose notebook server runs, started as a user starts it. Not to be stopped by a test."""
+    """A project whose server runs, started as a user starts it. Not to be stopped by a test."""
     built.compose("up", "--detach", "--wait", "notebook")
     built.printed_url()
     built.start_log = built.logs()

@@ -1,4 +1,4 @@
-"""Several machines on one: a Docker engine in a network of its own for each, and a registry that all of them reach."""
+"""Several machines on one: a Docker engine in a network of its own for each, and a registry."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 import boto3
 from conftest import Project, free_port, missing, wait_until
 
-# By process, so that two may run side by side; the range is kept free for tests. This machine is number 1.
+# By process, so that two may run side by side. The range is for tests. This machine is number 1.
 NAME = f"mld{os.getpid() % 256}"
 SUBNET = f"198.18.{os.getpid() % 256}"
 
@@ -27,7 +27,7 @@ def run(*command: str | Path, **options) -> str:
 
 
 class Machine:
-    """An engine in its own network, process and mount namespaces: to kill its first process is to pull the plug."""
+    """An engine in namespaces of its own: to kill its first process is to pull the plug."""
 
     def __init__(self, number: int, folder: Path, settings: dict):
         self.name = f"{NAME}-{number}"
@@ -51,11 +51,13 @@ class Machine:
         with (data / "log").open("a") as log:
             self.process = subprocess.Popen(
                 # No engine outlives this process, whatever ends it.
-                ["setpriv", "--pdeathsig=KILL", "nsenter", f"--net=/run/netns/{self.name}", "unshare", "--mount", "--uts", "--pid", "--fork",
-                 "--kill-child", "--mount-proc", "bash", "-c", f'hostname {self.name}; exec "$@"', "-",
+                ["setpriv", "--pdeathsig=KILL", "nsenter", f"--net=/run/netns/{self.name}",
+                 "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc",
+                 "bash", "-c", f'hostname {self.name}; exec "$@"', "-",
                  "dockerd", f"--data-root={data}/data", f"--exec-root={data}/exec",
-                 f"--host={self.socket}", f"--pidfile={data}/pid", f"--config-file={data}/daemon.json",
-                 f"--containerd-namespace={self.name}", f"--containerd-plugins-namespace={self.name}-plugins",
+                 f"--host={self.socket}", f"--pidfile={data}/pid",
+                 f"--config-file={data}/daemon.json", f"--containerd-namespace={self.name}",
+                 f"--containerd-plugins-namespace={self.name}-plugins",
                  "--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{self.name}"],
                 stdout=log, stderr=log,
             )  # fmt: skip
@@ -103,7 +105,7 @@ def machines(count: int):
     with contextlib.ExitStack() as tidy, tempfile.TemporaryDirectory(dir=memory) as name:
         folder = Path(name)
         folder.chmod(0o711)
-        # The switch stands in a namespace too: no rule of the first engine's firewall meets its packets.
+        # The switch stands in a namespace too: the first engine's firewall never meets its packets.
         run("ip", "netns", "add", f"{NAME}-switch")
         tidy.callback(run, "ip", "netns", "delete", f"{NAME}-switch")
         run("ip", "-n", f"{NAME}-switch", "link", "add", "switch", "type", "bridge")
@@ -226,10 +228,11 @@ class Swarm:
         return sorted(each["Key"] for each in found.get("Contents", []))
 
     def start_job(self, folder: str) -> subprocess.Popen:
-        """Start the notebook on the files that lie on S3; return once it has written a part there."""
+        """Start the notebook on the files on S3; return once it has written a part there."""
         job = subprocess.Popen(
-            ["docker", "-H", self.manager.socket, "exec", self.container("notebook"), "entrypoint.sh",
-             "papermill", "--no-progress-bar", "process_cars_dask.ipynb", "out.ipynb",
+            ["docker", "-H", self.manager.socket, "exec", self.container("notebook"),
+             "entrypoint.sh", "papermill", "--no-progress-bar",
+             "process_cars_dask.ipynb", "out.ipynb",
              "-p", "source", "s3://cars/cars-*.csv", "-p", "output", f"s3://cars/{folder}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip

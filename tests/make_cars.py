@@ -21,13 +21,13 @@ HEADER = (
     "lastSeen"
 )
 
-# Brand, advertisements in a thousand, price level, models with their usual body, most frequent first.
+# Brand, advertisements in a thousand, price level, models with their body, most frequent first.
 BRANDS = """
 volkswagen 214 1.1 golf-l polo-k passat-w transporter-b touran-b lupo-k sharan-b caddy-b tiguan-s \
  bora-l touareg-s fox-k kaefer-o scirocco-o beetle-c eos-c up-k jetta-l phaeton-l cc-o amarok-s
 bmw 108 1.3 3er-l 5er-w 1er-k x_reihe-s 7er-l z_reihe-c 6er-o m_reihe-o andere-l
-opel 108 0.8 corsa-k astra-w vectra-l zafira-b omega-w meriva-b tigra-o insignia-w vivaro-b combo-b \
- signum-l agila-k kadett-l antara-s calibra-o andere-l
+opel 108 0.8 corsa-k astra-w vectra-l zafira-b omega-w meriva-b tigra-o insignia-w vivaro-b \
+ combo-b signum-l agila-k kadett-l antara-s calibra-o andere-l
 mercedes_benz 95 1.3 c_klasse-l e_klasse-w a_klasse-k clk-o b_klasse-b vito-b slk-c sprinter-b \
  s_klasse-l m_klasse-s viano-b sl-c cl-o g_klasse-s gl-s glk-s v_klasse-b andere-l
 audi 118 1.3 a4-w a3-l a6-w 80-l tt-o a5-o a8-l 100-l a1-k q5-s a2-k q7-s q3-s 200-l 90-l andere-l
@@ -88,8 +88,8 @@ BODIES = {
     "o": ("coupe", 160, 1.0),
     "s": ("suv", 165, 1.2),
 }
-# Each is a line through these points: the share of a year among all; its usual price (EUR); how much
-# brand and power matter for the price; the part of the cars with damage that nobody repaired.
+# Each is a line through these points: the share of a year among all; its usual price (EUR); how
+# much brand and power matter for the price; the part of the cars with damage not repaired.
 SHARES = {1950: 1, 1966: 5, 1978: 9, 1988: 18, 1991: 70, 1993: 90, 1995: 250, 1997: 390, 2000: 660}
 SHARES |= {2001: 570, 2005: 600, 2008: 460, 2010: 350, 2012: 270, 2013: 140, 2015: 70}
 PRICES = {1950: 12_000, 1970: 8_000, 1980: 2_900, 1985: 3_100, 1990: 1_500, 1995: 830, 2000: 1_350}
@@ -97,8 +97,15 @@ PRICES |= {2005: 4_200, 2010: 10_300, 2015: 23_500}
 SPREADS = {1950: 0.7, 1985: 0.7, 1995: 0.6, 2003: 0.8, 2015: 0.85}
 DAMAGES = {1950: 0.05, 1985: 0.15, 1997: 0.28, 2004: 0.08, 2009: 0.02, 2015: 0.005}
 KILOMETERS = [5_000, *range(10_000, 100_001, 10_000), 125_000, 150_000]
-EXTRAS = ["", "", "", "_TÜV_neu", "_gepflegt", "_für_Bastler", "_mit_Anhängerkupplung", "_Euro_4"]
-EXTRAS += ["_1._Hand", "_Klima", "_scheckheftgepflegt", ", 8-fach bereift", ' 17" Alufelgen']
+EXTRAS = ["", "", "", "_TÜV_neu", "_gepflegt", "_für_Bastler", "_mit_Anhängerkupplung"]
+EXTRAS += [
+    "_Euro_4",
+    "_1._Hand",
+    "_Klima",
+    "_scheckheftgepflegt",
+    ", 8-fach bereift",
+    ' 17" Alufelgen',
+]
 GAPS = {"vehicleType": 0.04, "gearbox": 0.054, "model": 0.045, "fuelType": 0.088}
 GAPS |= {"notRepairedDamage": 0.197}
 START = datetime(2016, 3, 5)
@@ -113,7 +120,7 @@ def at(points: dict[int, float], year: int) -> float:
 
 
 def read_brands() -> tuple[list[tuple], list[float]]:
-    """Return (brand, model, body, price level, strength, cult) of every model, and how frequent it is."""
+    """Return (brand, model, body, price level, strength, cult) of each model; their frequency."""
     cars, weights = [], []
     for line in BRANDS.strip().splitlines():
         brand, share, level, *models = line.split()
@@ -135,7 +142,7 @@ YEAR_WEIGHTS = [at(SHARES, year) for year in YEARS]
 
 
 def make_row(rng: Random, damage: float) -> dict[str, object]:
-    """Return one listing, with its price before chance (EUR) as `usual`; gaps and dirt come on top."""
+    """Return one listing, with its price before chance (EUR) as `usual`; gaps and dirt on top."""
     year = rng.choices(YEARS, YEAR_WEIGHTS)[0]
     brand, model, body, level, strength, cult = rng.choices(CARS, WEIGHTS)[0]
     while not FIRST.get(model, 0) <= year <= LAST.get(model, 2016):

@@ -1,4 +1,4 @@
-"""What the tests of the notebooks share: an environment from a project's lock, and headless runs."""
+"""What the tests of the notebooks share: an environment from a lock, and headless runs."""
 
 import functools
 import hashlib
@@ -16,7 +16,7 @@ from conftest import Project
 
 
 class Run(NamedTuple):
-    """A headless run: exit code, standard error of papermill, the cells that it wrote, its folder."""
+    """A headless run: papermill's exit code and standard error, the cells, the folder."""
 
     code: int
     stderr: str

@@ -13,7 +13,7 @@ CTRL_C = b"\x03"
 
 
 class Terminal:
-    """A shell command in a terminal of its own. Ends it, with all its children, on leaving the block."""
+    """A shell command in a terminal of its own. Leaving the block ends it and its children."""
 
     def __init__(self, command: str, cwd: Path, env: dict[str, str] | None = None):
         import pty  # Windows has none, and imports this file all the same
@@ -52,7 +52,7 @@ class Terminal:
         return True
 
     def wait_for(self, pattern: str, seconds: float = 300) -> re.Match:
-        """Return the first match in what was printed; fail with all of it when there is none in time."""
+        """Return the first match in what was printed; fail with all of it if none comes in time."""
 
         def found() -> re.Match | bool:
             more = self._read()

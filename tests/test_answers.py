@@ -1,7 +1,7 @@
 """Whatever is answered ends in one of two ways: a refusal in plain lines, or a correct project.
 
-ML_DOCKER_EXAMPLES=10000 uv run pytest tests/test_answers.py -k any_answers --hypothesis-show-statistics
-ML_DOCKER_HOSTILE=all uv run pytest tests/test_answers.py -k hostile -s  # the table in docs/decisions.md
+ML_DOCKER_EXAMPLES=10000 uv run pytest -k any_answers --hypothesis-show-statistics
+ML_DOCKER_HOSTILE=all uv run pytest -k hostile_answers -s  # the table in docs/decisions.md
 """
 
 import contextlib

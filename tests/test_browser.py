@@ -51,7 +51,7 @@ def page(browser, tmp_path):
 
 
 def open_notebook(page: Page, url: str) -> Page:
-    """Open the address, double-click the notebook and wait for the kernel; return the notebook's page."""
+    """Open the address, double-click the notebook, wait for the kernel; return its page."""
     page.goto(url)
     item = page.locator(".jp-DirListing-item", has_text="process_cars.ipynb")
     item.wait_for()

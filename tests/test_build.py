@@ -12,8 +12,8 @@ pytestmark = pytest.mark.engine
 
 # What needs files that look like tests to whoever trims an image, and the check that was taken out.
 USE = """
-import io, jsonschema, jupyter_events, matplotlib.pyplot as plt, nbconvert, numpy.testing, pandas as pd
-import scipy.stats, sklearn.datasets, sklearn.utils.estimator_checks
+import io, jsonschema, jupyter_events, matplotlib.pyplot as plt, nbconvert
+import numpy.testing, pandas as pd, scipy.stats, sklearn.datasets, sklearn.utils.estimator_checks
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
@@ -29,20 +29,23 @@ for kind in ("png", "svg", "pdf"):
 jsonschema.validate("a:b", {"format": "uri"}, format_checker=jsonschema.FormatChecker())
 """
 
-# What a kernel has imported after its first cell, and a server at its start, without up-to-date bytecode.
+# What a kernel has imported after its first cell, and a server at its start, without bytecode.
 UNCOMPILED = """
 import importlib.util, json, os, pathlib, struct
 from jupyter_client.manager import start_new_kernel
 cell = '''
-import json, sys, pandas, matplotlib.pyplot, scipy.stats, sklearn.ensemble, requests, jupyterlab.labapp, notebook.app
+import json, sys, pandas, matplotlib.pyplot, scipy.stats, sklearn.ensemble, requests
+import jupyterlab.labapp, notebook.app
 print(json.dumps([getattr(module, "__file__", None) for module in sys.modules.values()]))
 '''
 manager, client = start_new_kernel()
 said = []
 client.execute_interactive("1 / 0")  # a traceback is coloured
-client.execute_interactive(cell, output_hook=lambda message: said.append(message["content"].get("text", "")))
+hear = lambda message: said.append(message["content"].get("text", ""))
+client.execute_interactive(cell, output_hook=hear)
 manager.shutdown_kernel()
-files = [file for file in json.loads("".join(said)) if file and "/site-packages/" in file and file.endswith(".py")]
+files = [file for file in json.loads("".join(said)) if file and file.endswith(".py")]
+files = [file for file in files if "/site-packages/" in file]
 assert any("/debugpy/" in file for file in files)
 
 def compiled(file):
@@ -69,7 +72,7 @@ def in_image(project: Project, script: str) -> str:
 
 
 def installed(project: Project) -> tuple[dict[str, str], list[str], dict[str, str]]:
-    """Return version by package, each requirement that is not met, and what markers are compared with."""
+    """Return version by package, each requirement not met, and what markers are compared with."""
     versions, needs, environment = json.loads(in_image(project, INSTALLED))
     versions = {re.sub(r"[-_.]+", "-", name).lower(): v for name, v in versions.items()}
     unmet = []
@@ -121,7 +124,7 @@ def test_packages_are_those_of_the_lock_and_fit_together(built):
 
 @pytest.fixture
 def rebuilt(new_project, built) -> Project:
-    """A project of its own whose image has just been built, from the cache, and may be built again."""
+    """A project of its own whose image was just built, from the cache, and may be built again."""
     project = new_project()
     build(project)
     return project

@@ -1,4 +1,4 @@
-"""A Dask cluster on one machine: how it starts, who can reach it, and what is lost when a part of it dies."""
+"""A Dask cluster on one machine: its start, who can reach it, what is lost when a part dies."""
 
 import json
 import os
@@ -12,14 +12,15 @@ from conftest import NO_RIGHTS, SHOW_RIGHTS, Project, free_port, inspect, is_roo
 pytestmark = pytest.mark.engine
 
 NOTEBOOK = "process_cars_dask.ipynb"
-# What `Client()` finds without being told where, and whether the workers know a module after an edit.
+# What `Client()` finds without being told where; whether the workers know a module after an edit.
 ASK = """
 import json, pathlib
 from dask.distributed import Client
 client = Client(timeout=60)
 client.wait_for_workers({workers}, timeout=60)
 workers = client.scheduler_info(n_workers=-1)["workers"].values()
-found = [[w["nthreads"], w["memory_limit"], w["local_directory"].split("/dask")[0]] for w in workers]
+place = lambda worker: worker["local_directory"].split("/dask")[0]
+found = [[each["nthreads"], each["memory_limit"], place(each)] for each in workers]
 
 def ask():
     import edited
@@ -61,7 +62,7 @@ def containers(project: Project, *services: str) -> list[str]:
 
 
 def ask(project: Project, workers: int = 2, **env: str) -> tuple[str, list, list]:
-    """Return the dashboard's address, what the workers say of themselves, and what they imported."""
+    """Return the dashboard's address, what the workers say of themselves and what they imported."""
     script = ASK.format(workers=workers)
     command = ("exec", "-T", "notebook", "entrypoint.sh", "python", "-c", script)
     return json.loads(project.compose(*command, **env).stdout)

@@ -1,4 +1,4 @@
-"""What a user types and sets, from a generated folder back to an empty engine, and what goes wrong on the way."""
+"""What a user types and sets, from the first start to the last stop, and what goes wrong."""
 
 import re
 import socket

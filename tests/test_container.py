@@ -1,4 +1,4 @@
-"""The running container, looked at from inside (testinfra), from the engine and from a browser's place."""
+"""The running container, seen from inside (testinfra), from the engine and from a browser."""
 
 import http.client
 import re
@@ -18,7 +18,7 @@ THREE = f"{0b111 << 6:016x}"
 
 
 def inside(container: str) -> testinfra.host.Host:
-    """Return the inside of a container; commands there run as the engine's `exec` runs them, as root."""
+    """Return the inside of a container; commands run there as with `docker exec`, as root."""
     return testinfra.get_host(f"docker://{container}")
 
 
@@ -41,7 +41,7 @@ def server(host) -> int:
 
 @pytest.mark.parametrize("way", ["compose", "plain"])
 def test_whoever_owns_the_folder_runs_the_server_without_any_right(clone, way):
-    """Their user and group, also where nobody else may enter; and what `docker run` gives is given up too."""
+    """Also where nobody else may enter; and what `docker run` gives is given up too."""
     project = clone(uid=20345, gid=20777, mode=0o700)
     if way == "compose":
         project.start()

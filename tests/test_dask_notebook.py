@@ -1,6 +1,6 @@
 """process_cars_dask.ipynb, without Docker: every value as it was, or one clear error.
 
-ML_DOCKER_EXAMPLES=5000 tries that many random files instead of 150; a failure names the seed of its file.
+ML_DOCKER_EXAMPLES=5000 tries so many random files instead of 150; a failure names its seed.
 """
 
 import csv
@@ -28,7 +28,7 @@ STEP_1 = {NOTEBOOK: "helpers start look write join", PLAIN: "first-rows separato
 EXAMPLES = int(os.environ.get("ML_DOCKER_EXAMPLES", "150"))
 pytestmark = pytest.mark.notebook
 
-# Runs step 1 on each case that standard input names, on workers in this process; prints what went wrong with each.
+# Runs step 1 on each case of standard input, on workers in this process; prints the faults.
 HARNESS = """
 import contextlib, json, os, sys
 from dask.distributed import Client
@@ -78,7 +78,7 @@ def step_1(python: Path, folder: Path, cases: list[dict], notebook=NOTEBOOK, **e
 
 
 def rows(content: bytes, encoding: str = "latin-1", separator: str = ",") -> list[list[str]]:
-    """Return the rows of a table as the csv module reads them; raise `csv.Error` for open quotes."""
+    """Return the rows as the csv module reads them; raise `csv.Error` for open quotes."""
     csv.field_size_limit(2**31 - 1)
     text = io.StringIO(content.decode(encoding), newline="")
     return list(csv.reader(text, delimiter=separator, strict=True))
@@ -138,7 +138,10 @@ FAULTS = {
     "excel.xlsx": (b"PK\x03\x04\x14\0\x06\0,\x08\0,", "not with the columns of a CSV table"),
     "packed.csv.gz": (b"\x1f\x8b\x08\0,\n,", "not with the columns of a CSV table"),
     "page.html": (b"\n<!DOCTYPE html>\n<title>a, b</title>", "not with the columns of a CSV table"),
-    "pointer.csv": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1,2\n", "not with the columns of a CSV table"),
+    "pointer.csv": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:1,2\n",
+        "not with the columns of a CSV table",
+    ),
     "data.json": (b'[{"a": 1, "b": 2}]', "not with the columns of a CSV table"),
     "no-mark.csv": ("a,b\n1,2\n".encode("utf-16-le"), "not with the columns of a CSV table"),
     "empty.csv": (b"", "not with the columns of a CSV table"),
@@ -281,7 +284,7 @@ def test_from_s3_to_a_new_folder_of_parts(python, tmp_path):
 
 
 def random_table(seed: int) -> tuple[bytes, bool]:
-    """Return a table that holds everything that is hard about CSV, and whether it is well formed."""
+    """Return a table with everything that is hard about CSV, and whether it is well formed."""
     choose = random.Random(seed)
     encoding = choose.choice(["utf-8", "latin-1", "utf-8-sig", "utf-16"])
     line_end = choose.choice(["\n", "\r\n", "\r"])

@@ -1,6 +1,6 @@
 """`.devcontainer`, opened by the command-line tool that VS Code and Codespaces share.
 
-The editor is not run. That it can install its server is shown by a program that runs in the home folder.
+The editor is not run. That it can install its server is shown by a program in the home folder.
 """
 
 import json

@@ -86,7 +86,8 @@ def test_the_hook_knows_the_questions_their_choices_and_the_ports():
         ("python_version", "2.7"), ("python_version", "3x13"), ("python_version", 3.13),
         ("accelerator", "gpu"), ("accelerator", ""), ("cluster", "Dask"), ("cluster", None),
         ("interface", "Lab"), ("interface", "lab\n"), ("license", "GPL"), ("license", True),
-        ("port", "notaport"), ("port", 8888), ("port", "٨٨٨٨"), ("port", " 8888"), ("port", "08888"),
+        ("port", "notaport"), ("port", 8888), ("port", "٨٨٨٨"), ("port", " 8888"),
+        ("port", "08888"),
     ],
 )  # fmt: skip
 def test_a_bad_answer_gives_one_line(key, answer):
@@ -120,8 +121,9 @@ def test_an_old_cookiecutter_is_refused(tmp_path, old):
 @pytest.mark.parametrize(
     ("name", "slug"),
     [
-        ("My ML Project", "my-ml-project"), ("Größe & Übung", "grosse-ubung"), ("!!!", "my-ml-project"),
-        ("机器学习 项目", "ji-qi-xue-xi-xiang-mu"), ("🚗🚗", "my-ml-project"), ("../..", "my-ml-project"),
+        ("My ML Project", "my-ml-project"), ("Größe & Übung", "grosse-ubung"),
+        ("!!!", "my-ml-project"), ("🚗🚗", "my-ml-project"), ("../..", "my-ml-project"),
+        ("机器学习 项目", "ji-qi-xue-xi-xiang-mu"),
         ("x" * 300, "x" * 40), ("x" * 39 + " y", "x" * 39),
     ],
 )  # fmt: skip
@@ -184,7 +186,8 @@ def test_all_faults_are_told_at_once_and_the_answers_can_be_corrected(cookiecutt
     again = cookiecutter(*replay)
     assert again.returncode == 0, again.stdout + again.stderr
     assert made(cookiecutter) == ["good"]
-    assert "# Mine 🚗\n" in (cookiecutter.folder / "good" / "README.md").read_text(encoding="utf-8")
+    readme = (cookiecutter.folder / "good" / "README.md").read_text(encoding="utf-8")
+    assert "# Mine 🚗\n" in readme
 
 
 NOWHERE = Path(tempfile.gettempdir(), "ml-docker-test-nowhere")

@@ -1,14 +1,15 @@
-"""kubernetes.yml: every key is one of the chart's, and the image runs as the chart would start it. No Kubernetes here."""
+"""kubernetes.yml: every key is one of the chart's, and the image runs as the chart starts it."""
 
 import pytest
 import yaml
 from conftest import wait_until
 
-# Of dask/helm-chart at e25bf51 (June 2026): keys whose values the templates read, and what they hand on as it is.
+# Of dask/helm-chart at e25bf51 (June 2026): keys that the templates read or hand on as they are.
 POD = {"image.repository", "image.tag", "image.pullPolicy", "env", "resources", "securityContext",
        "readinessProbe", "livenessProbe"}  # fmt: skip
 CHART = {
-    "scheduler": POD | {"replicas", "extraArgs", "serviceType", "servicePort", "serviceAccountName"},
+    "scheduler": POD | {"replicas", "extraArgs", "serviceType", "servicePort",
+                        "serviceAccountName"},
     "worker": POD | {"image.dask_worker", "replicas", "extraArgs", "mounts", "portDashboard"},
     "jupyter": POD | {"command", "args", "mounts", "password", "rbac", "serviceAccountName",
                       "serviceType", "servicePort", "extraConfig"},
@@ -70,7 +71,8 @@ def test_the_image_runs_as_the_chart_starts_it(new_project, values, tmp_path):
     try:
         start("scheduler", "dask", "scheduler", "--port=8786", "--dashboard-address=:8787")
         start("worker", "dask", "worker", "scheduler:8786", "--nthreads", str(cpu),
-              "--memory-limit", memory, "--no-dashboard", "--dashboard-address", "8790")  # fmt: skip
+              "--memory-limit", memory, "--no-dashboard",
+              "--dashboard-address", "8790")  # fmt: skip
         start("jupyter")
         script = (
             "from distributed import Client\n"

@@ -1,4 +1,4 @@
-"""docs/lesson.md and teacher.md, typed from top to bottom in one shell, each promised output compared."""
+"""docs/lesson.md and teacher.md, typed from top to bottom, each promised output compared."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from conftest import ROOT, Project, free_port, is_root, missing
 LESSON = ROOT / "docs/lesson.md"
 BASE = "python:3.13-slim-trixie"
 BLOCK = re.compile(r"^ *```(?P<kind>\w+) ?(?P<info>.*)\n(?P<text>(?:.*\n)*?) *```$", re.MULTILINE)
-# The commands of the lesson that are not Docker's or the shell's, and the options that both Linux and macOS know.
+# The lesson's commands beside Docker's and the shell's; options that Linux and macOS know.
 PORTABLE = {
     "cat": "''",
     "chmod": "''",
@@ -49,7 +49,7 @@ def steps(block: str) -> list[Step]:
 
 
 def agrees(promised: str, printed: str) -> bool:
-    """Whether a text is what was promised, `...` standing for anything in a line, alone for any lines."""
+    """Whether a text is what was promised; `...` is anything in a line, alone any lines."""
     pattern = ""
     for line in promised.splitlines():
         pattern += (

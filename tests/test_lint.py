@@ -70,8 +70,8 @@ def test_notebooks_and_scripts_of_every_combination(every_file):
 def test_dockerfiles_of_every_combination(every_file):
     dockerfiles = of_kind(every_file, "Dockerfile")
     assert len(dockerfiles) >= len(QUESTIONS["interface"]) * len(QUESTIONS["python_version"])
-    # `cd` within one step, words on purpose, a mount of its own that cannot be missing; in each pipe
-    # the command that can fail is the last one, and Podman's format knows no SHELL.
+    # `cd` within one step, words on purpose, a mount that cannot be missing; in each pipe the
+    # command that can fail is the last one, and Podman's format knows no SHELL.
     ignored = [f"--ignore={rule}" for rule in ("DL3003", "DL4006", "SC2046", "SC2155")]
     passes("hadolint", *ignored, *dockerfiles)
 

@@ -1,4 +1,4 @@
-"""Company and classroom networks: mirrors, a proxy that opens TLS, no network at all, a second engine.
+"""Company and classroom networks: mirrors, a proxy that opens TLS, no network, a second engine.
 
 All servers stand on this machine, on the address at which containers reach it.
 """
@@ -187,7 +187,7 @@ def test_a_wrong_password_stops_the_build(small, mirror):
 
 @pytest.fixture
 def proxy(bridge, tmp_path):
-    """A proxy that opens TLS and signs with a certificate of its own. Yields its settings, its certificate, its log."""
+    """A proxy that opens TLS with a certificate of its own: its settings, certificate and log."""
     port, folder = free_port(), tmp_path / "proxy"
     folder.mkdir()
     log, certificate = folder / "log", folder / "mitmproxy-ca-cert.pem"
@@ -197,7 +197,8 @@ def proxy(bridge, tmp_path):
         missing("mitmproxy", "mitmproxy cannot be installed from the package index")
     with log.open("w") as file:
         process = subprocess.Popen(
-            [*tool, "--listen-host", bridge, "--listen-port", str(port), "--set", f"confdir={folder}",
+            [*tool, "--listen-host", bridge, "--listen-port", str(port),
+             "--set", f"confdir={folder}",
              "--set", f"ssl_verify_upstream_trusted_ca={machine}", "--set", "flow_detail=1",
              "--set", "stream_large_bodies=1m"],
             stdout=file, stderr=file,
@@ -238,7 +239,7 @@ def test_a_proxy_that_opens_tls(small, proxy):
 
 
 def test_without_any_network_everything_works(clone):
-    """The notebook's run and a healthy server, by `docker run` and by Compose, where no road leads out."""
+    """A run and a healthy server, by `docker run` and by Compose, where no road leads out."""
     project = clone()
     mount = ("-v", f"{project.data}:/data/notebook")
     alone = ("docker", "run", "--rm", "--network", "none", *mount)

@@ -19,7 +19,7 @@ NOTEBOOK = TEMPLATE / "data/input/process_cars.ipynb"
 SAMPLE = TEMPLATE / "data/input/cars_sampled.csv"
 STEP_1 = ("parameters", "first-rows", "separator", "tools", "drop")
 CLEAN = (*STEP_1, "table", "numbers", "clean")
-# Runs cells of the notebook for each case read from standard input, then the code that the case asks for.
+# Runs cells of the notebook for each case of standard input, then the code of the case.
 # Answers with one JSON line: per case the error ("" if none), what was printed, and `answer`.
 HARNESS = """
 import contextlib, io, json, os, resource, sys, warnings
@@ -37,7 +37,7 @@ for case in cases:
         try:
             for name in case["cells"]:
                 exec(cells[name], names)
-                if "matplotlib.pyplot" in sys.modules:  # each cell has a figure of its own, as in Jupyter
+                if "matplotlib.pyplot" in sys.modules:  # each cell has its own, as in Jupyter
                     sys.modules["matplotlib.pyplot"].close("all")
                 if name == "parameters":
                     names |= case["parameters"]
@@ -52,7 +52,7 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="session")
 def python(default_project) -> Path:
-    """The Python of the default project; one thread, as two of them on a busy machine wait for each other."""
+    """The Python of the default project; one thread: two on a busy machine wait for each other."""
     os.environ["OMP_NUM_THREADS"] = "1"
     return environment(default_project)
 
@@ -65,7 +65,7 @@ def cells() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def run(python):
-    """A function that runs cells on many cases in one process: `run([case, …]) -> [[error, printed, answer], …]`."""
+    """A function that runs many cases in one process: `[case] -> [[error, printed, answer]]`."""
 
     def _run(cases: list[dict]) -> list[list]:
         done = subprocess.run(
@@ -87,7 +87,7 @@ def case(folder: Path, cells: tuple[str, ...] = STEP_1, then: str = "", **parame
 
 
 def read(data: bytes) -> list[tuple[list[bytes], bytes]]:
-    """Read CSV byte by byte: the values and the line end of each record. A blank line has no values."""
+    """Read CSV byte by byte: values and line end of each record. A blank line has no values."""
     data = data.removeprefix(b"\xef\xbb\xbf")
     records, values, value, inside, bare, place = [], [], bytearray(), False, True, 0
     while place < len(data):
@@ -347,7 +347,8 @@ def test_letters(run, tmp_path):
 @pytest.mark.notebook
 def test_numbers(run, tmp_path):
     columns = [
-        (["985 000 ₽", "985\u00a0000 ₽", "985\u202f000 ₽", "12'500", "7"], [985_000] * 3 + [12_500, 7]),
+        (["985 000 ₽", "985\u00a0000 ₽", "985\u202f000 ₽"], [985_000] * 3),
+        (["12'500", "7"], [12_500, 7]),
         (["1.234,50 €", "5.000,-", "12"], [1234.5, 5000, 12]),
         (["$5,000", "$1,234,567", "800"], [5000, 1_234_567, 800]),
         (["150,000km", "5,000 km", ""], [150_000, 5_000, None]),
@@ -356,18 +357,21 @@ def test_numbers(run, tmp_path):
         (["1.500", "12.000", "1.500 EUR"], [1500, 12_000, 1500]),
     ]  # fmt: skip
     (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n")
-    then = "told = [to_number(pd.Series(each, dtype='str')).astype(object).where(lambda n: n.notna(), None).tolist() for each in {}]"
+    then = (
+        "numbers = [to_number(pd.Series(each, dtype='str')).astype(object) for each in {}]\n"
+        "told = [each.where(each.notna(), None).tolist() for each in numbers]"
+    )
     ((error, printed, answer),) = run(
         [case(tmp_path, CLEAN, then.format([texts for texts, _ in columns]), source="a.csv")]
     )
     assert error == ""
     assert answer == [numbers for _, numbers in columns]
-    assert printed.count("set decimal at the top") == 6  # all but the first
+    assert printed.count("set decimal at the top") == 6  # all but the first two
 
 
 @pytest.fixture(scope="session")
 def truths(run, tmp_path_factory) -> dict[str, list]:
-    """Of tables whose truth is known: median price of sound cars, rows, part of it with damage, its interval."""
+    """Of tables whose truth is known: median price, rows, part if damaged, its interval."""
     folder = tmp_path_factory.mktemp("truths")
     header, *rows = SAMPLE.read_text(encoding="utf-8").splitlines(keepends=True)
     rows = sorted(rows * 30, key=lambda row: int(re.search(r",(?:Angebot|Gesuch),(\d+)", row)[1]))
@@ -417,6 +421,8 @@ raw = pd.read_csv(source, dtype=str)
 price, year, power = (raw[name].astype(int) for name in ("price", "yearOfRegistration", "powerPS"))
 median = cars.groupby("yearOfRegistration")["price"].median()
 old = cars.loc[cars["yearOfRegistration"].between(1960, 1979), "price"].median()
+gaps = ["vehicleType", "model", "fuelType", "gearbox", "notRepairedDamage"]
+wrong = [price < 100, ~year.between(1950, 2016), ~power.between(10, 1000)]
 kilometer, brand = (cars[name].value_counts(normalize=True) for name in ("kilometer", "brand"))
 told = {
     "brands, models": [raw["brand"].nunique(), raw["model"].nunique()],
@@ -425,8 +431,8 @@ told = {
     "year": cars["yearOfRegistration"].quantile([0.05, 0.25, 0.5, 0.75, 0.95]).sub(1950).tolist(),
     "price by year": [old, *(median[each] for each in (1990, 1995, 2000, 2005, 2010, 2015, 2016))],
     "kilometer": [kilometer[150_000], kilometer[125_000], kilometer[100_000]],
-    "gap": raw[["vehicleType", "model", "fuelType", "gearbox", "notRepairedDamage"]].isna().mean().tolist(),
-    "wrong": [(price < 100).mean(), (~year.between(1950, 2016)).mean(), (~power.between(10, 1000)).mean()],
+    "gap": raw[gaps].isna().mean().tolist(),
+    "wrong": [each.mean() for each in wrong],
     "damaged": [(raw["notRepairedDamage"] == "ja").mean()],
     "kept": [int(cars["yearOfRegistration"].max()), int(cars["powerPS"].isna().sum()), len(cars)],
 }
@@ -446,8 +452,10 @@ REAL = {
 TWENTY = """
 from sklearn.model_selection import ShuffleSplit, cross_val_score
 twenty = ShuffleSplit(20, test_size=0.2, random_state=1)
-models = [compose.TransformedTargetRegressor(each, func=np.log, inverse_func=np.exp) for each in (ridge, trees)]
-told = [(-cross_val_score(each, X, y, cv=twenty, scoring="neg_mean_absolute_error")).tolist() for each in models]
+log = {"func": np.log, "inverse_func": np.exp}
+models = [compose.TransformedTargetRegressor(each, **log) for each in (ridge, trees)]
+mean_error = {"cv": twenty, "scoring": "neg_mean_absolute_error"}
+told = [(-cross_val_score(each, X, y, **mean_error)).tolist() for each in models]
 """
 
 
@@ -517,7 +525,7 @@ def test_headless_numbers(headless):
 
 @pytest.mark.notebook
 def test_headless_text_at_the_end_is_true(headless):
-    """What the last cell says of the sample, beside what the notebook shows and the generator knows."""
+    """What the last cell says, beside what the notebook shows and the generator knows."""
     text = "".join(headless.cells[-1]["source"]).partition("On 18,705")[0]
     said = [int(number.replace(",", "")) for number in re.findall(r"\d,\d+", text)]
     shown = re.findall(r"\w+: +([\d,]+) ±", headless.text())
@@ -544,7 +552,8 @@ def test_a_table_of_ones_own_ends_well(run, tmp_path):
         "price and year": b"id,price,yearOfRegistration\n"
         + b"".join(b"%d,%d,%d\n" % (i, 1000 + i, 1990 + i % 20) for i in range(300)),
         "many words": header
-        + b"".join(b"%d,%d,%d,,5,b%d,m%d,z,k\n" % (i, 1000 + i, 1990 + i % 9, i % 400, i) for i in range(999)),
+        + b"".join(b"%d,%d,%d,,5,b%d,m%d,z,k\n" % (i, 1000 + i, 1990 + i % 9, i % 400, i)
+                   for i in range(999)),
     }  # fmt: skip
     cases = []
     for name, table in tables.items():

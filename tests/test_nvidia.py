@@ -1,6 +1,6 @@
-"""`accelerator: nvidia`: everything runs without a card, and Compose is told the right thing for one.
+"""`accelerator: nvidia`: all runs without a card, and Compose is told the right thing for one.
 
-No machine of ours has a card. The notebook runs with PyTorch for processors, which is 200 MB instead of 3 GB;
+No machine of ours has a card. The notebook runs with PyTorch for processors, 200 MB and not 3 GB;
 the image itself is built by `pytest -m nvidia` only.
 """
 
@@ -21,7 +21,7 @@ NOTEBOOK = "train_network.ipynb"
 CARDS = {"driver": "nvidia", "count": -1, "capabilities": ["gpu"]}
 PAPERMILL = ("papermill", NOTEBOOK, "out.ipynb")
 
-# Asks the first cell for its reason, as if PyTorch had been built with CUDA: (error, was a card given?).
+# Asks the first cell for its reason, as if PyTorch had CUDA: (error, was a card given?).
 REASONS = """
 import json, sys, torch
 cell, cases = json.load(sys.stdin)
@@ -31,7 +31,7 @@ torch.backends.cuda.is_built, torch.version.cuda = lambda: True, "13.2"
 print(json.dumps([names["why_none"](*case) for case in cases]))
 """
 
-# Batches of 100 MB, more than the 64 MB of shared memory that a container has by default, from two processes.
+# Batches of 100 MB, more than the usual 64 MB of shared memory, from two processes.
 LOADER = """
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -96,11 +96,12 @@ def test_a_machine_without_a_card_starts_and_says_what_is_missing_if_told_to_giv
 
 @pytest.fixture(scope="session")
 def torch_python(default_project, tmp_path_factory) -> Path:
-    """The Python of an environment from the lock, with PyTorch for processors where pip is set up to find it."""
+    """The Python of an environment from the lock, with PyTorch for processors if pip finds it."""
     folder = tmp_path_factory.mktemp("torch")
     done = subprocess.run(
         ["uv", "run", "-q", "--no-project", "--python", sys.executable, "--with", "pip",
-         "python", "-m", "pip", "download", "-q", "--no-deps", "--retries=0", f"--dest={folder}", TORCH],
+         "python", "-m", "pip", "download", "-q", "--no-deps", "--retries=0",
+         f"--dest={folder}", TORCH],
         capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
@@ -154,7 +155,8 @@ def test_the_network_trains_on_the_processor_and_beats_the_median(trained):
 def test_each_reason_is_said_in_words(torch_python, trained):
     first = next(cell for cell in trained.cells if cell["cell_type"] == "code")
     cases = {
-        ("Found no NVIDIA driver on your system. Please …", False): "given no graphics card (GPU.md",
+        ("Found no NVIDIA driver on your system. Please …", False):
+            "given no graphics card (GPU.md",
         ("The NVIDIA driver on your system is too old (found version 12040).", True):
             "the NVIDIA driver is too old for CUDA 13.2: install a newer one",
         ("CUDA error: no kernel image is available for execution on the device\nCUDA …", True):
@@ -192,7 +194,7 @@ def test_a_wrong_table_is_one_sentence(torch_python, data, tmp_path, table, sent
 @pytest.mark.engine
 @pytest.mark.nvidia
 def test_the_image_with_cuda(new_project):
-    """Built for real: complete, PyTorch sees why there is no card (or sees it), the notebook runs, data loads in parallel."""
+    """Built for real: complete, the reason said, the notebook runs, data loads in parallel."""
     project = new_project(accelerator="nvidia")
     project.compose("build", "notebook")
     assert installed(project)[1] == []

@@ -171,7 +171,8 @@ manager.shutdown_kernel()
 """
 RECALL = """
 from IPython.core.history import HistoryAccessor
-print(any("remembered" in line for _, _, line in HistoryAccessor().get_tail(20, include_latest=True)))
+lines = HistoryAccessor().get_tail(20, include_latest=True)
+print(any("remembered" in line for _, _, line in lines))
 """
 
 

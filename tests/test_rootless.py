@@ -1,4 +1,4 @@
-"""An ordinary user with an engine of their own, without root: rootless Docker and rootless Podman."""
+"""An ordinary user with an engine of their own: rootless Docker and rootless Podman."""
 
 import os
 import pwd
@@ -39,7 +39,7 @@ class TheirProject(Project):
 
 @pytest.fixture(scope="module")
 def user(engine):
-    """A new user with sub-ids, as `useradd` makes them; removed afterwards, with all that they run."""
+    """A new user with sub-ids, as `useradd` makes them; removed afterwards, processes too."""
     if not is_root():
         missing("rootless", "only root can make a user")
     for tool in ("setpriv", "rootlesskit", "slirp4netns", "newuidmap", "podman"):
@@ -78,7 +78,8 @@ def theirs(request, user, built) -> TheirProject:
 
     socket = f"unix://{runtime}/docker.sock"
     project.env = {
-        "USER": user.pw_name, "HOME": user.pw_dir, "XDG_RUNTIME_DIR": str(runtime), "DOCKER_HOST": socket,
+        "USER": user.pw_name, "HOME": user.pw_dir, "XDG_RUNTIME_DIR": str(runtime),
+        "DOCKER_HOST": socket,
         "PATH": f"{os.environ['PATH']}:/usr/sbin:{DEBIAN}", "JUPYTER_PORT": str(free_port()),
         "TMPDIR": str(runtime),  # of all users at once otherwise: the cache of builds
         "STORAGE_DRIVER": "overlay",  # old Podman would copy the whole image for each container

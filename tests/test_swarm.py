@@ -1,4 +1,4 @@
-"""A cluster on two machines: what CLUSTER.md has people type, what is closed, what is lost when a machine dies."""
+"""A cluster on two machines, as CLUSTER.md says: what is closed, what a dead machine costs."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_containers_on_a_swarm_are_the_owner_of_the_folder_and_have_no_rights(sw
 
 
 def test_who_has_no_certificate_is_refused(swarm):
-    """Neither without encryption nor with a certificate of one's own, even from within the network."""
+    """Without encryption or with a certificate of one's own, even from within the network."""
     swarm.inside(
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc",
         "-subj", "/CN=cluster", "-keyout", "/tmp/other.pem", "-out", "/tmp/other.pem",

@@ -94,7 +94,7 @@ def test_nothing_of_the_template_is_left(bake, answers):
 
 
 def test_notebooks_and_data_come_out_byte_for_byte(bake):
-    """They are rendered like everything else, and hold nothing that Jinja would take for its own."""
+    """They are rendered like everything else, and hold nothing that Jinja takes for its own."""
     project = bake(cluster="dask", accelerator="nvidia")
     stored = {re.sub(r"\{%.*?%\}", "", path.name): path for path in TEMPLATE.glob("data/input/*")}
     assert len(stored) >= 4
@@ -127,7 +127,8 @@ def test_each_lock_holds_what_is_asked_for_with_hashes(bake, name):
     accelerator, cluster = name.split("-")
     project = bake(accelerator=accelerator, cluster=cluster)
     expected = {
-        "matplotlib", "notebook", "numpy", "pandas", "papermill", "requests", "scikit-learn", "scipy",
+        "matplotlib", "notebook", "numpy", "pandas", "papermill", "requests", "scikit-learn",
+        "scipy",
     }  # fmt: skip
     expected |= {"torch"} if accelerator == "nvidia" else set()
     expected |= {"bokeh", "dask", "s3fs"} if cluster == "dask" else set()
@@ -145,7 +146,7 @@ def test_each_lock_holds_what_is_asked_for_with_hashes(bake, name):
 
 
 def test_the_locks_agree_wherever_they_can():
-    """`.ci/lock` compiles the others from the plain one; botocore wants an older python-dateutil."""
+    """`.ci/lock` starts the others from the plain one; botocore wants an older python-dateutil."""
     plain = locked("cpu-none")
     differ = {
         package

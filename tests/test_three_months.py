@@ -1,4 +1,4 @@
-"""Three months of work in one script: from the first release to today's, a colleague's clone and CI."""
+"""Three months of work in one script: from the first release to today's, a colleague, CI."""
 
 import json
 import os

@@ -67,7 +67,7 @@ def write_cell(file, place, text):
 
 @pytest.fixture(scope="module")
 def template(run, tmp_path_factory):
-    """The template in git: as first released (if the history is here), as it is now, and a newer one."""
+    """The template in git: the first release (if the history is here), today's, a newer one."""
     folder = tmp_path_factory.mktemp("template")
     if not subprocess.run(["git", "cat-file", "-e", FIRST], cwd=ROOT).returncode:
         archive = folder.parent / "first.tar"

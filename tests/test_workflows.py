@@ -1,7 +1,8 @@
 """The generated workflows: their `run:` steps, one by one, in the engine.
 
-Actions cannot run here. The build action is replaced by the command that it stands for, with the same inputs less
-the cache of GitHub. Not shown here: the push, the second architecture, the list of contents, the pull request.
+Actions cannot run here. The build action is replaced by the command that it stands for, with the
+same inputs less the cache of GitHub. Not shown here: the push, the second architecture, the list of
+contents, the pull request.
 """
 
 import os
