@@ -9,7 +9,7 @@ demo: $(UV)  ## generate the default project and run its notebook, in Docker whe
 	@$(RUN) .ci/demo
 
 test: $(UV)  ## run all tests; what the machine lacks is skipped, with the reason
-	$(RUN) pytest --numprocesses=3 --dist=loadfile $(ARGS)
+	$(RUN) pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 lint: $(UV)  ## check the template's own files and a generated project
 	$(RUN) pytest tests/test_lint.py
