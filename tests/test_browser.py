@@ -134,8 +134,10 @@ def test_what_was_saved_is_there_after_a_restart(interface, request, clone, page
         return mine in file.read_text(encoding="utf-8")
 
     wait_until(saved, 30, "the notebook saved")
+    no_complaints(page)
     for tab in page.context.pages:  # or they complain when the restart cuts the connection
         tab.goto("about:blank")
+    page.complaints.clear()  # of requests that leaving the page has cut off
 
     project.compose("restart", "notebook")
     document = open_notebook(page, project.printed_url(starts=2))
