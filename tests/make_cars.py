@@ -98,14 +98,8 @@ SPREADS = {1950: 0.7, 1985: 0.7, 1995: 0.6, 2003: 0.8, 2015: 0.85}
 DAMAGES = {1950: 0.05, 1985: 0.15, 1997: 0.28, 2004: 0.08, 2009: 0.02, 2015: 0.005}
 KILOMETERS = [5_000, *range(10_000, 100_001, 10_000), 125_000, 150_000]
 EXTRAS = ["", "", "", "_TÜV_neu", "_gepflegt", "_für_Bastler", "_mit_Anhängerkupplung"]
-EXTRAS += [
-    "_Euro_4",
-    "_1._Hand",
-    "_Klima",
-    "_scheckheftgepflegt",
-    ", 8-fach bereift",
-    ' 17" Alufelgen',
-]
+EXTRAS += ["_Euro_4", "_1._Hand", "_Klima", "_scheckheftgepflegt"]
+EXTRAS += [", 8-fach bereift", ' 17" Alufelgen']
 GAPS = {"vehicleType": 0.04, "gearbox": 0.054, "model": 0.045, "fuelType": 0.088}
 GAPS |= {"notRepairedDamage": 0.197}
 START = datetime(2016, 3, 5)

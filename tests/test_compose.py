@@ -170,7 +170,11 @@ def test_a_bad_setting_is_quoted_in_the_message(clone, setting, value, said):
     def printed() -> str:
         return done.stderr + project.compose("logs", check=False).stdout
 
+    def running() -> str:
+        return project.compose("ps", "--quiet", "--status=running", check=False).stdout
+
     wait_until(lambda: said in printed(), 20, f"{said!r} in {printed()!r}")
+    wait_until(lambda: not running(), 20, "the end of what cannot be")
     assert not Path("/no/such").exists()
 
 

@@ -7,11 +7,10 @@ import urllib.request
 
 import pytest
 import testinfra
-from conftest import inspect
+from conftest import NO_RIGHTS, inspect
 
 pytestmark = pytest.mark.engine
 
-CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 NONE = "0" * 16
 # What entrypoint.sh needs to become the owner: SETGID, SETUID and SETPCAP, bits 6 to 8.
 THREE = f"{0b111 << 6:016x}"
@@ -59,8 +58,7 @@ def test_whoever_owns_the_folder_runs_the_server_without_any_right(clone, way):
             assert set(state["Uid"].split()) == {"20345"}
             assert set(state["Gid"].split()) == {"20777"}
             assert state["Groups"].strip() == ""
-            assert {state[name] for name in CAPABILITIES} == {NONE}
-            assert state["NoNewPrivs"] == "1"
+            assert {(f"{name}:", value) for name, value in state.items()} >= NO_RIGHTS
         # The README's shell is the owner's, too.
         shell = ["exec", "-T", "notebook", "entrypoint.sh", "bash", "-c"]
         if way == "compose":

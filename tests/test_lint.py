@@ -40,10 +40,10 @@ def test_workflows_of_the_template():
 @pytest.fixture(scope="session")
 def every_file(bake) -> dict[str, list[Path]]:
     """The files of every combination of each pair, by name: of files with the same content one."""
-    pairs = (itertools.product(*map(QUESTIONS.get, pair)) for pair in PAIRS)
+    more, fewer = (itertools.product(*map(QUESTIONS.get, pair)) for pair in PAIRS)
     found = {}
-    for first, second in zip(next(pairs), itertools.cycle(next(pairs)), strict=False):
-        values = zip(itertools.chain(*PAIRS), (*first, *second), strict=True)
+    for first, second in zip(more, itertools.cycle(fewer), strict=False):
+        values = zip(itertools.chain(*PAIRS), first + second, strict=True)
         project = bake(**dict(values)).path
         for path in project.rglob("*"):
             if path.is_file():
