@@ -39,9 +39,11 @@ class Machine(Engine):
         (folder / str(number)).mkdir()
         super().__init__(folder / str(number), **settings)
         # No engine outlives this process, whatever ends it.
-        self.before = ("setpriv", "--pdeathsig=KILL", "nsenter", f"--net=/run/netns/{self.name}",
-                       "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child",
-                       "--mount-proc", "bash", "-c", f'hostname {self.name}; exec "$@"', "-")  # fmt: skip
+        self.before = (
+            *("setpriv", "--pdeathsig=KILL", "nsenter", f"--net=/run/netns/{self.name}"),
+            *("unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"),
+            *("bash", "-c", f'hostname {self.name}; exec "$@"', "-"),
+        )
         self.options = [
             f"--containerd-namespace={self.name}",
             f"--containerd-plugins-namespace={self.name}-plugins",
