@@ -1,4 +1,4 @@
-"""Fixtures of all folders: generated projects, the engine, one built image, one running notebook."""
+"""Fixtures of all folders: generated projects, the engine, a built image, a running notebook."""
 
 import os
 import shutil

@@ -38,6 +38,8 @@ def files(folder: Path):
 class Relay(_Silent, BaseHTTPRequestHandler):
     """Passes on what another server says. A subclass tells which address a path stands for."""
 
+    passed_on = ("Accept",)  # headers of the question
+
     def address(self) -> str | None:
         """Return the address to ask instead of this one, None if it has answered already."""
         raise NotImplementedError
@@ -50,9 +52,7 @@ class Relay(_Silent, BaseHTTPRequestHandler):
         """Ask, and answer."""
         if not (address := self.address()):
             return
-        headers = {name: self.headers[name] for name in ("Accept", "Host") if self.headers[name]}
-        if not address.startswith("http://127.0.0.1"):
-            del headers["Host"]  # a proxy in front of a server here keeps the name that was asked
+        headers = {name: self.headers[name] for name in self.passed_on if self.headers[name]}
         try:
             with urllib.request.urlopen(urllib.request.Request(address, headers=headers)) as page:
                 body, kind = page.read(), page.headers["Content-Type"] or "text/plain"
