@@ -29,7 +29,7 @@ def debian_base(engine):
         name = f"ml-docker-base:{python}"
         done = subprocess.run(["docker", "image", "inspect", name], capture_output=True)
         if done.returncode:
-            missing("debian-base", f"{name} is not here: .ci/base-image {python} makes it")
+            missing("debian-base", f"{name} is not here: .ci/base-image debian-{python} makes it")
         return name
 
     return _base

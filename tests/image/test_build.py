@@ -23,11 +23,14 @@ def test_build_takes_no_data_and_installs_nothing_for_a_notebook(clone):
     for name in ("large.csv", "folder/large.parquet", "large.h5", "model.pt", "archive.zip", "any"):
         with (project.data / name).open("wb") as file:
             file.truncate(5 * 1024**3)
+    (project.path / "table.csv").touch()  # not in `data`, and it goes in
     log = build(project)
     unit = {"B": 1, "kB": 1e3, "MB": 1e6}
     sent = re.findall(r"transferring context: ([\d.]+)(\w+)", log)
     assert sent
     assert sum(float(size) * unit[name] for size, name in sent) < 4e6
+    files = project.run("docker", "run", "--rm", project.slug, "ls", "/project", "-R").stdout
+    assert "table.csv" in files and "large" not in files
     before = inspect(project.slug)["RootFS"]["Layers"]
 
     project.notebook("new.ipynb", "1")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.image import build, in_image, installed, locked
+from support.image import in_image, installed, locked
 
 pytestmark = pytest.mark.engine
 
@@ -68,29 +68,6 @@ def test_image_has_the_packages_of_the_lock_and_they_fit_together(built):
     versions, unmet, environment = installed(built)
     assert versions == locked(built, environment)
     assert unmet == []
-
-
-def test_image_holds_code_and_no_data_secrets_or_caches(clone):
-    """No data as long as it lies in `data`, which is all that is claimed."""
-    project = clone()
-    code = ["deep/mine.ipynb", "deep/helpers.py", "config.yaml"]
-    formats = (".csv", ".parquet", ".json", ".txt", ".npy", ".jpg", ".xyz", "")
-    data = [f"deep/large{each}" for each in formats]
-    data += ["_pages/mine.ipynb", "deep/.ipynb_checkpoints/mine.ipynb"]
-    for name in code + data:
-        (project.data / name).parent.mkdir(parents=True, exist_ok=True)
-        with (project.data / name).open("w") as file:
-            file.truncate(0 if name in code else 10**9)
-    secrets = [".env", "certificate.pem", "deep/.env"]
-    for name in secrets:
-        (project.path / name).parent.mkdir(exist_ok=True)
-        (project.path / name).write_text("JUPYTER_TOKEN=secret\n")
-    (project.path / "own.csv").write_text("1\n")
-    build(project)
-    find = ["find", "/data/notebook", "/project", "-type", "f", "-printf", "%P\n"]
-    files = project.run("docker", "run", "--rm", project.slug, *find).stdout.split()
-    assert {*code, "own.csv"} <= set(files)
-    assert not {*data, *secrets} & set(files)
 
 
 def test_image_has_nothing_of_root_in_the_home_folder(built):

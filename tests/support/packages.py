@@ -1,10 +1,9 @@
 """Packages for tests: wheels, and repositories that pip builds from."""
 
-import subprocess
 import zipfile
 from pathlib import Path
 
-GIT = ("git", "-c", "user.name=x", "-c", "user.email=x@example.org")
+from support.git import commit, git
 
 
 def write_wheel(folder: Path, name: str, version: str, needs: str = "") -> None:
@@ -32,5 +31,5 @@ def write_repository(folder: Path, name: str) -> None:
         f'[project]\nname = "{name}"\nversion = "1.0"\n'
         '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
     )
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"], ["update-server-info"]):
-        subprocess.run([*GIT, *command], cwd=folder, check=True)
+    commit(folder, "start")
+    git(folder, "update-server-info")
