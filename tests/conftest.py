@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -36,6 +37,20 @@ def engine():
     done = subprocess.run(["docker", "info"], capture_output=True, text=True)
     if done.returncode:
         missing("engine", "no Docker engine answers: " + done.stderr.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def bridge(engine) -> str:
+    """The address of this machine as containers see it."""
+    form = "--format={{(index .IPAM.Config 0).Gateway}}"
+    command = ["docker", "network", "inspect", "bridge", form]
+    address = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    with socket.socket() as sock:
+        try:
+            sock.bind((address, 0))
+        except OSError:
+            missing("bridge", "the engine's machine is another one, which sees no servers here")
+    return address
 
 
 @pytest.fixture(scope="session")
