@@ -24,7 +24,7 @@ def is_line(text, longest):
 RULES = {  # question: its choices; or what a good answer is, and what to type instead
     "project_name": (lambda text: is_line(text, 100), f"1 to 100 {LINE}"),
     # Always good, unless somebody wrote it into saved answers by hand.
-    "project_slug": (lambda text: "" != text == slugify(text), "a-z, 0-9 and single hyphens"),
+    "project_slug": (lambda text: "" != text == slugify(text, max_length=60), "a-z, 0-9, hyphens"),
     "description": (lambda text: is_line(text, 200), f"1 to 200 {LINE}"),
     "author_name": (lambda text: is_line(text, 100), f"1 to 100 {LINE}"),
     "python_version": ["3.13", "3.14", "3.12", "3.11"],
