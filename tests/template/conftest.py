@@ -62,7 +62,7 @@ def cookiecutter(tmp_path) -> Command:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory) -> Path:
-    """The template in git, its editions as tags: earlier ones, if the history is here, and `now`."""
+    """The template in git: earlier editions (if the history is here) as tags, and `now`."""
     folder = tmp_path_factory.mktemp("template")
     git(folder, "init", "--quiet", "--initial-branch=main")
     for tag, there in OLD.items():
