@@ -64,7 +64,7 @@ def test_https_with_a_password_behind_a_path_for_others(clone):
     (project.path / ".env").write_text(
         f"JUPYTER_BIND=0.0.0.0\nBASE_URL=/team/\nJUPYTER_PASSWORD='{hashed}'\n"
     )
-    project.up()
+    project.compose("up", "--detach", "--wait", "--no-build", "notebook")
     port = project.env["JUPYTER_PORT"]
     assert project.printed_url().startswith(f"https://127.0.0.1:{port}/team/")
     (published,) = inspect(project.container())["NetworkSettings"]["Ports"]["8888/tcp"]

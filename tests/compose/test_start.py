@@ -153,9 +153,9 @@ def test_health_is_that_of_the_server_from_the_start_to_a_hang(clone):
     project = clone()
     with (project.path / "docker/jupyter_server_config.py").open("a") as file:
         file.write("import time\ntime.sleep(7)\n")  # the first check comes after 5 s
-    project.up()
+    project.compose("up", "--detach", "--wait", "--no-build", "notebook")
     assert urllib.request.urlopen(project.printed_url()).status == 200
-    project.shell("kill -STOP $(pgrep --full bin/jupyter-lab)")
+    project.shell("kill -STOP $(grep -l '[b]in/jupyter-lab' /proc/[0-9]*/cmdline | cut -d/ -f3)")
     wait_until(lambda: state(project)["Health"]["Status"] == "unhealthy", 120, "unhealthy")
     project.run("docker", "kill", project.container())
 

@@ -108,8 +108,12 @@ class Project:
         return self.compose(*command, check=check)
 
     def up(self) -> None:
-        """Start the notebook of a built project and wait until it is healthy."""
-        self.compose("up", "--detach", "--wait", "--no-build", "notebook")
+        """Start the notebook of a built project and wait until its server answers.
+
+        (`up --wait` would wait for the next turn of the health check.)
+        """
+        self.compose("up", "--detach", "--no-build", "notebook")
+        self.shell("until healthy; do sleep 0.2; done 2>/dev/null")
 
     def api(self, method: str, path: str, content: object = None):
         """Ask the server, as its page does; return its answer. JUPYTER_TOKEN must be set."""
