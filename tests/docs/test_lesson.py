@@ -19,20 +19,10 @@ BASE = "python:3.13-slim-trixie"
 BLOCK = re.compile(r"^((?:> )?)```(\w+) ?(.*)\n((?:.*\n)*?)\1```$", re.MULTILINE)
 MINUTES = r"^## \d\. .* \((\d+) minutes\)$"
 # The lesson's commands beside Docker's and the shell's; options that Linux and macOS know.
-PORTABLE = {
-    "cat": "''",
-    "chmod": "''",
-    "chown": "-R",
-    "cp": "-R",
-    "find": "-name|-user",
-    "grep": "-c",
-    "head": "-n",
-    "ls": "''",
-    "mkdir": "''",
-    "openssl": "-hex",
-    "rm": "-f",
-    "seq": "''",
-}
+PORTABLE = dict.fromkeys(["cat", "chmod", "ls", "mkdir", "seq"], "''") | {
+    "chown": "-R", "cp": "-R", "find": "-name|-user", "grep": "-c",
+    "head": "-n", "openssl": "-hex", "rm": "-f",
+}  # fmt: skip
 
 
 class Block(NamedTuple):
@@ -126,10 +116,9 @@ def talk(step: Step, cwd: Path) -> tuple[int, str, str]:
 def opens(printed: str, port: int) -> None:
     """Open what is printed as an address; the learner's own Jupyter knows its inner port only."""
     for address in re.findall(r"http://\S+?(:\d+/\S*token=\w+)", printed):
-        with urllib.request.urlopen(
-            "http://127.0.0.1" + address.replace(":8888", f":{port}")
-        ) as page:
-            assert page.status == 200
+        url = "http://127.0.0.1" + address.replace(":8888", f":{port}")
+        with urllib.request.urlopen(url) as page:
+            assert "login" not in page.url, f"{url} asks for a token"
 
 
 def test_the_comparison_can_fail():
@@ -167,9 +156,7 @@ def test_what_the_lesson_finds_in_the_generated_files_is_there(default_project):
     files = [default_project.path / name for name in ("Dockerfile", "docker-compose.yml")]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     assert len(named) > 10
-    assert not [
-        name for name in named if name not in text and not (files[0].parent / name).exists()
-    ]
+    assert not [name for name in named if name not in text]
 
 
 @pytest.mark.engine
@@ -271,7 +258,7 @@ def test_the_lesson(engine, tmp_path, shell, late):
             for folder in projects.glob("*/"):
                 if folder.stat().st_uid == 0:  # a student is not root
                     here.run("chown", "-R", owner[0], folder)
-        assert compared > (8 if late else 50)
+        assert compared >= (8 if late else 50)
     finally:
         typing.process.terminate()
         for folder in projects.glob("*/"):
