@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import ROOT, Project, free_port, is_root, missing, wait_until
+from support.project import ROOT, Project, free_port, is_root, missing, wait_until
 
 LESSON = ROOT / "docs/lesson.md"
 TEACHER = ROOT / "docs/teacher.md"
@@ -101,7 +101,7 @@ class Shell:
 
 def talk(step: Step, cwd: Path) -> tuple[int, str, str]:
     """Run a command in a terminal and type what stands behind the prompts in its output."""
-    from terminal import Terminal  # which Windows does not have
+    from support.terminal import Terminal  # which Windows does not have
 
     seen = ""
     with Terminal(step.command.strip(), cwd) as terminal:
