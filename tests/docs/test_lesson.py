@@ -16,7 +16,8 @@ from support.project import ROOT, Project, free_port, is_root, missing, wait_unt
 LESSON = ROOT / "docs/lesson.md"
 TEACHER = ROOT / "docs/teacher.md"
 BASE = "python:3.13-slim-trixie"
-BLOCK = re.compile(r"^((?:> )?)```(\w+) ?(.*)\n((?:.*\n)*?)\1```$", re.MULTILINE)
+# Its language; the name of a file, or what it is: check, solution, cell; its text.
+BLOCK = re.compile(r"^```(\w+) ?(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 MINUTES = r"^## \d\. .* \((\d+) minutes\)$"
 # The lesson's commands beside Docker's and the shell's; options that Linux and macOS know.
 PORTABLE = dict.fromkeys(["cat", "chmod", "ls", "mkdir", "seq"], "''") | {
@@ -25,23 +26,9 @@ PORTABLE = dict.fromkeys(["cat", "chmod", "ls", "mkdir", "seq"], "''") | {
 }  # fmt: skip
 
 
-class Block(NamedTuple):
-    kind: str  # the language
-    info: str  # the name of a file; or what a block is: checkpoint, check, solution, cell
-    text: str
-
-
 class Step(NamedTuple):
     command: str
     output: str  # what it promises; empty: nothing is promised
-
-
-def blocks(text: str) -> list[Block]:
-    """Return the fenced blocks of a page, those of a quotation without its marks."""
-    found = []
-    for quote, kind, info, content in BLOCK.findall(text):
-        found.append(Block(kind, info, re.sub(f"^{quote}", "", content, flags=re.MULTILINE)))
-    return found
 
 
 def steps(block: str) -> list[Step]:
@@ -141,7 +128,7 @@ def test_what_some_systems_lack_is_refused(tmp_path, command):
 def test_the_minutes_add_up():
     lesson = LESSON.read_text(encoding="utf-8")
     for checkpoint in (30, 60):
-        done, mark, _ = lesson.partition(f"> **{checkpoint} minutes:")
+        done, mark, _ = lesson.partition(f"## Checkpoint: {checkpoint} minutes")
         assert mark and sum(map(int, re.findall(MINUTES, done, re.MULTILINE))) == checkpoint
     sections = re.findall(MINUTES, lesson, re.MULTILINE)
     assert sum(map(int, sections)) == 80
@@ -172,7 +159,7 @@ def test_the_lesson(engine, tmp_path, shell, late):
     text = LESSON.read_text(encoding="utf-8")
     if late:
         before, _, rest = text.partition("## 1. ")
-        text = before + rest.partition(f"> **{late} minutes:")[2].partition("## At home")[0]
+        text = before + rest.partition(f"Checkpoint: {late} minutes")[2].partition("## At home")[0]
     else:
         text += TEACHER.read_text(encoding="utf-8")
     for old, new in {
@@ -233,28 +220,25 @@ def test_the_lesson(engine, tmp_path, shell, late):
             wait_until(lambda: here.run(*gone, check=False).returncode, 30, "its removal")
 
     try:
-        for block in blocks(text):
-            if block.info == "cell":  # what a kernel runs in the browser
-                here.run("docker", "exec", f"{slug}-server", "python", "-c", block.text)
-            elif block.kind != "console":
-                file = typing.folder() / block.info
-                file.write_text(block.text)
-                os.chown(file, file.parent.stat().st_uid, -1)
-            elif block.info == "check":
-                checks = steps(block.text)
+        for kind, info, block in BLOCK.findall(text):
+            if info == "cell":  # what a kernel runs in the browser
+                here.run("docker", "exec", f"{slug}-server", "python", "-c", block)
+            elif info == "check":
+                checks = steps(block)
                 held = [step.command for step in checks if not attempt(step)]
                 assert not held, f"these hold before the exercise is done: {held}"
-            else:
-                for step in steps(block.text):
+            elif kind == "console":
+                for step in steps(block) + (checks if info == "solution" else []):
                     if step.command.startswith("docker load"):
                         here.run("docker", "image", "rm", slug, f"{slug}-own-base")
                     follow(step)
-                    made = projects / slug
-                    if made.exists() and not (made / ".env").exists():
-                        (made / ".env").write_text(f"JUPYTER_PORT={port}\n")
-                        (projects / "accounts.txt").write_text("\n".join(owner))
-                for step in checks if block.info == "solution" else []:
-                    follow(step)
+            else:
+                file = typing.folder() / info
+                file.write_text(block)
+                os.chown(file, file.parent.stat().st_uid, -1)
+            if (projects / slug).exists() and not (projects / slug / ".env").exists():
+                (projects / slug / ".env").write_text(f"JUPYTER_PORT={port}\n")
+                (projects / "accounts.txt").write_text("\n".join(owner))
             for folder in projects.glob("*/"):
                 if folder.stat().st_uid == 0:  # a student is not root
                     here.run("chown", "-R", owner[0], folder)
