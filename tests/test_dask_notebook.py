@@ -19,7 +19,7 @@ from pathlib import Path
 import boto3
 import pytest
 from conftest import TEMPLATE, free_port, wait_until
-from notebooks import environment, papermill
+from support.notebooks import environment, papermill
 
 (NOTEBOOK,) = (TEMPLATE / "data/input").glob("*process_cars_dask.ipynb*")
 PLAIN = TEMPLATE / "data/input/process_cars.ipynb"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, missing
-from notebooks import Run, environment, papermill
+from support.notebooks import Run, environment, papermill
 from test_build import installed
 
 TORCH = "torch==2.13.0+cpu"
