@@ -165,8 +165,8 @@ some = damaged.query("yearOfRegistration >= 2005")["part"]
 draws = [some.sample(frac=1, replace=True, random_state=n).median() for n in range(2_000)]
 low, high = np.percentile(draws, [2.5, 97.5])
 told = f"""
-{(dirty["price"] > 150_000).sum()} prices over 150,000 EUR, in {len(dirty):,} rows, raise the mean from
-{cars["price"].mean():,.0f} to {mean_price:,.0f} EUR. The median goes from
+{(dirty["price"] > 150_000).sum()} prices over 150,000 EUR, in {len(dirty):,} rows,
+raise the mean from {cars["price"].mean():,.0f} to {mean_price:,.0f} EUR. The median goes from
 {cars["price"].median():,.0f} to {dirty["price"].median():,.0f}. The median is higher,
 {some.median():.0%}, and the interval is about {low:.0%} to {high:.0%}.
 """.replace("%", " %")
