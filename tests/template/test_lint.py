@@ -89,9 +89,9 @@ def test_lint_dockerfiles_as_generated(every_file):
     dockerfiles = of_kind(every_file, "Dockerfile")
     assert len(dockerfiles) >= len(CHOICES["interface"]) * len(CHOICES["python_version"])
     # `cd` within one step, words on purpose; in each pipe the command that can fail is the last
-    # one, and Podman's format knows no SHELL.
-    ignored = [f"--ignore={rule}" for rule in ("DL3003", "DL4006", "SC2046", "SC2086")]
-    passes("hadolint", *ignored, *dockerfiles)
+    # one, and Podman's format knows no SHELL; packages come in Debian's versions.
+    rules = ("DL3003", "DL3008", "DL4006", "SC2046", "SC2086")
+    passes("hadolint", *(f"--ignore={rule}" for rule in rules), *dockerfiles)
 
 
 def test_lint_workflows_as_generated(every_file):
