@@ -77,7 +77,8 @@ def base(copy, tmp_path):
         return made[-1]
 
     yield _base
-    subprocess.run(["docker", "rmi", "--force", *made], check=True)
+    for name in made:
+        subprocess.run(["docker", "rmi", "--force", name], check=True)
 
 
 class Mirror(Relay):

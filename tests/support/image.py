@@ -10,8 +10,10 @@ from support.project import Project, inspect
 INSTALLED = """
 import importlib.metadata as metadata, json
 from packaging.markers import default_environment
-needs = {library.name: library.requires or [] for library in metadata.distributions()}
-versions = {library.name: library.version for library in metadata.distributions()}
+# The first on the path counts: the base image has a pip, too.
+found = list(metadata.distributions())[::-1]
+needs = {library.name: library.requires or [] for library in found}
+versions = {library.name: library.version for library in found}
 print(json.dumps([versions, needs, default_environment()]))
 """
 
