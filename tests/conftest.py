@@ -1,4 +1,4 @@
-"""Fixtures of all folders: generated projects, the engine, a built image, a running notebook."""
+"""Fixtures of all folders: generated projects, the engine, one built image, one server."""
 
 import contextlib
 import os

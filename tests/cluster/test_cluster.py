@@ -96,7 +96,7 @@ def kill_process(container: str, words: str) -> None:
     os.kill(int(line.split()[0]), signal.SIGKILL)
 
 
-def test_nothing_but_jupyter_and_the_dashboard_is_published_and_only_to_this_machine(cluster):
+def test_ports_of_a_cluster_are_jupyter_and_the_dashboard_on_this_machine_only(cluster):
     published = set()
     for name in containers(cluster):
         assert inspect(name)["State"]["Health"]["Status"] == "healthy"
@@ -108,7 +108,7 @@ def test_nothing_but_jupyter_and_the_dashboard_is_published_and_only_to_this_mac
     }
 
 
-def test_scheduler_and_workers_have_the_notebooks_owner_folders_and_rights(cluster):
+def test_rights_owner_and_folders_of_scheduler_and_workers_are_the_notebooks(cluster):
     """That is, none: as closed as the notebook, and the processes without a single capability."""
     keys = ["CapAdd", "CapDrop", "SecurityOpt", "ReadonlyRootfs", "Memory", "PidsLimit", "ShmSize",
             "Privileged", "Tmpfs"]  # fmt: skip
@@ -128,7 +128,7 @@ def test_scheduler_and_workers_have_the_notebooks_owner_folders_and_rights(clust
         assert {tuple(line.split()) for line in done.stdout.splitlines()} == wanted
 
 
-def test_the_notebook_finds_workers_that_know_their_memory_and_edited_modules(healthy):
+def test_client_finds_workers_that_know_their_memory_and_edited_modules(healthy):
     dashboard, workers, values = ask(healthy)
     assert dashboard == f"http://127.0.0.1:{healthy.env['DASHBOARD_PORT']}/status"
     with urllib.request.urlopen(dashboard) as page:
@@ -138,7 +138,7 @@ def test_the_notebook_finds_workers_that_know_their_memory_and_edited_modules(he
     assert values == [1, 1, 2, 2]
 
 
-def test_headless_with_a_cluster_that_starts_by_itself(healthy):
+def test_papermill_starts_the_cluster_by_itself(healthy):
     healthy.compose("down")
     command = ("papermill", NOTEBOOK, "out.ipynb", "-p", "source", "large.csv")
     healthy.compose("run", "--rm", "notebook", *command)
@@ -150,7 +150,7 @@ def test_headless_with_a_cluster_that_starts_by_itself(healthy):
 
 
 @pytest.mark.parametrize("how", ["process", "container"])
-def test_a_worker_that_dies_changes_nothing(healthy, how):
+def test_worker_that_dies_changes_nothing(healthy, how):
     job = start_job(healthy)
     worker = containers(healthy, "worker")[0]
     if how == "process":
@@ -162,7 +162,7 @@ def test_a_worker_that_dies_changes_nothing(healthy, how):
     assert (healthy.data / "processed.csv").read_bytes() == expected(healthy)
 
 
-def test_a_scheduler_that_dies_is_said_and_the_next_run_works(healthy):
+def test_scheduler_that_dies_is_said_and_the_next_run_works(healthy):
     old = healthy.data / "processed.csv"
     old.write_bytes(b"as it was")
     job = start_job(healthy)
@@ -178,12 +178,12 @@ def test_a_scheduler_that_dies_is_said_and_the_next_run_works(healthy):
     assert not [*healthy.data.glob(".parts-*")]
 
 
-def test_more_workers_are_a_setting(healthy):
+def test_workers_are_a_setting(healthy):
     healthy.compose("up", "--detach", "--wait", WORKERS="3")
     assert len(ask(healthy, workers=3, WORKERS="3")[1]) == 3
 
 
-def test_a_worker_without_a_scheduler_is_not_healthy(healthy):
+def test_health_of_a_worker_without_a_scheduler(healthy):
     healthy.compose("stop", "scheduler", "worker")
     healthy.compose("up", "--detach", "--no-deps", "--force-recreate", "worker")
     worker = containers(healthy, "worker")[0]

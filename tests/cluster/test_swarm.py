@@ -33,7 +33,7 @@ def expected(swarm) -> list[bytes]:
     return [b"".join(lines)] * FILES
 
 
-def test_every_machine_works_and_only_ssh_leads_in(swarm):
+def test_swarm_works_on_every_machine_and_only_ssh_leads_in(swarm):
     slug, manager = swarm.project.slug, swarm.manager
     for number in range(2):
         assert swarm.container("worker", number)
@@ -56,7 +56,7 @@ def test_every_machine_works_and_only_ssh_leads_in(swarm):
         assert ("<title>JupyterLab</title>" in done.stdout) == found, node.name
 
 
-def test_containers_on_a_swarm_are_the_owner_of_the_folder_and_have_no_rights(swarm):
+def test_rights_on_a_swarm_are_none_and_the_owner_is_the_folders(swarm):
     wanted = NO_RIGHTS | {("Uid:", *[str(OWNER)] * 4)}
     for number, service in ((0, "notebook"), (0, "scheduler"), (1, "worker")):
         node, name = swarm.nodes[number], swarm.container(service, number)
@@ -67,7 +67,7 @@ def test_containers_on_a_swarm_are_the_owner_of_the_folder_and_have_no_rights(sw
         assert config["Memory"] == 8 << 30 and config["PidsLimit"] == 1024
 
 
-def test_who_has_no_certificate_is_refused(swarm):
+def test_certificate_is_asked_of_who_joins_a_swarm(swarm):
     """Without encryption or with a certificate of one's own, even from within the network."""
     swarm.inside(
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc",
@@ -86,7 +86,7 @@ for scheme, security in (("tcp", none), ("tls", other), ("tls", Security())):
     assert swarm.inside("python", "-c", script).split()[:3] == ["refused", "refused", "<Client:"]
 
 
-def test_a_machine_dies_in_the_middle_and_the_job_ends_well(swarm, expected):
+def test_machine_that_dies_in_the_middle_changes_nothing(swarm, expected):
     """From S3 to S3, so workers on other machines need no shared folder."""
     job = swarm.start_job("first")
     swarm.nodes[1].pull_the_plug()
@@ -97,7 +97,7 @@ def test_a_machine_dies_in_the_middle_and_the_job_ends_well(swarm, expected):
     wait_until(lambda: len(swarm.workers()) == 2, 180, "the second worker is back")
 
 
-def test_a_scheduler_that_dies_on_a_swarm_comes_back_and_so_do_the_workers(swarm, expected):
+def test_scheduler_that_dies_on_a_swarm_comes_back_and_so_do_the_workers(swarm, expected):
     job = swarm.start_job("second")
     swarm.manager.docker("kill", swarm.container("scheduler"))
     said, _ = job.communicate()

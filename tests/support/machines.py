@@ -13,6 +13,7 @@ from pathlib import Path
 
 import boto3
 
+from support.engines import Engine
 from support.project import Project, free_port, missing, wait_until
 
 # By process, so that two may run side by side. The range is for tests. This machine is number 1.
@@ -27,16 +28,28 @@ def run(*command: str | Path, **options) -> str:
     return done.stdout.strip()
 
 
-class Machine:
+class Machine(Engine):
     """An engine in namespaces of its own: to kill its first process is to pull the plug."""
+
+    need = "swarm"
 
     def __init__(self, number: int, folder: Path, settings: dict):
         self.name = f"{NAME}-{number}"
         self.address = f"{SUBNET}.{10 + number}"
-        self.folder = folder / str(number)  # a short path, as sockets need one
-        self.socket = f"unix://{self.folder}/docker.sock"
-        self.folder.mkdir()
-        (self.folder / "daemon.json").write_text(json.dumps(settings))
+        (folder / str(number)).mkdir()
+        super().__init__(folder / str(number), **settings)
+        # No engine outlives this process, whatever ends it.
+        self.before = (
+            *("setpriv", "--pdeathsig=KILL", "nsenter", f"--net=/run/netns/{self.name}"),
+            *("unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"),
+            *("bash", "-c", f'hostname {self.name}; exec "$@"', "-"),
+        )
+        self.options = [
+            f"--containerd-namespace={self.name}",
+            f"--containerd-plugins-namespace={self.name}-plugins",
+            "--exec-opt=native.cgroupdriver=cgroupfs",
+            f"--cgroup-parent=/{self.name}",
+        ]
         run("ip", "netns", "add", self.name)
         run("ip", "-n", f"{NAME}-switch", "link", "add", self.name, "type", "veth",
             "peer", "name", "eth0", "netns", self.name)  # fmt: skip
@@ -48,32 +61,11 @@ class Machine:
     def start(self) -> None:
         """Switch it on."""
         run("ip", "-n", f"{NAME}-switch", "link", "set", self.name, "up")
-        data = self.folder
-        with (data / "log").open("a") as log:
-            self.process = subprocess.Popen(
-                # No engine outlives this process, whatever ends it.
-                ["setpriv", "--pdeathsig=KILL", "nsenter", f"--net=/run/netns/{self.name}",
-                 "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc",
-                 "bash", "-c", f'hostname {self.name}; exec "$@"', "-",
-                 "dockerd", f"--data-root={data}/data", f"--exec-root={data}/exec",
-                 f"--host={self.socket}", f"--pidfile={data}/pid",
-                 f"--config-file={data}/daemon.json", f"--containerd-namespace={self.name}",
-                 f"--containerd-plugins-namespace={self.name}-plugins",
-                 "--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{self.name}"],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-
-    def answers(self) -> bool:
-        """Whether the engine does what it is told."""
-        if self.process.poll() is not None:
-            missing("swarm", (self.folder / "log").read_text()[-500:])
-        return not subprocess.run(
-            ["docker", "-H", self.socket, "info"], capture_output=True
-        ).returncode
+        super().start()
 
     def docker(self, *args: str | Path, **options) -> str:
         """Type a docker command on this machine."""
-        return run("docker", "-H", self.socket, *args, **options)
+        return run("docker", "-H", self.host, *args, **options)
 
     def pull_the_plug(self) -> None:
         """No more packets, and all its processes gone, without a word to anybody."""
@@ -139,7 +131,7 @@ def machines(count: int):
             tidy.callback(machine.remove)
             made.append(machine)
         for machine in made:
-            wait_until(machine.answers, 60, f"an answer of {machine.name}")
+            machine.wait()
         manager, *others = made
         manager.docker("swarm", "init", f"--advertise-addr={manager.address}")
         token = manager.docker("swarm", "join-token", "--quiet", "worker")
@@ -231,7 +223,7 @@ class Swarm:
     def start_job(self, folder: str) -> subprocess.Popen:
         """Start the notebook on the files on S3; return once it has written a part there."""
         job = subprocess.Popen(
-            ["docker", "-H", self.manager.socket, "exec", self.container("notebook"),
+            ["docker", "-H", self.manager.host, "exec", self.container("notebook"),
              "entrypoint", "papermill", "--no-progress-bar",
              "process_cars_dask.ipynb", "out.ipynb",
              "-p", "source", "s3://cars/cars-*.csv", "-p", "output", f"s3://cars/{folder}"],
@@ -264,7 +256,7 @@ def deploy(project: Project, nodes: list[Machine], port: int, settings: dict, cl
     command = "set -e\n" + publish.replace("registry.example.com", here)
     subprocess.run(command, env={**os.environ, **project.env}, **shell)
     project.run("docker", "rmi", f"{here}/{project.slug}")
-    env = {**os.environ, **settings, "DOCKER_HOST": nodes[0].socket}
+    env = {**os.environ, **settings, "DOCKER_HOST": nodes[0].host}
     for block in (secret, start.partition("docker service logs")[0]):
         command = block.replace("registry.example.com", there)
         subprocess.run(command, env=env, **shell)
