@@ -48,9 +48,11 @@ def test_start_in_a_path_with_blanks_and_colons(clone):
     odd.parent.mkdir()
     shutil.move(project.path, odd)
     moved = Project(odd, project.env)
-    assert "process_cars.ipynb" in moved.inside("ls").stdout
-    moved.compose("run", "--rm", "lock", "--help")
-    shutil.move(odd, project.path)
+    try:
+        assert "process_cars.ipynb" in moved.inside("ls").stdout
+        moved.compose("run", "--rm", "lock", "--help")
+    finally:
+        shutil.move(odd, project.path)
 
 
 def test_start_on_a_taken_port_names_it(clone):
