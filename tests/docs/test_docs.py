@@ -32,7 +32,7 @@ def commands(text: str) -> list[str]:
     lines = [line.strip() for block in blocks(text) for line in block.splitlines()]
     said = re.findall(r"`((?:docker compose run|docker build|docker run|cp|uvx) [^`]+)`", text)
     others = re.findall(r"`((?:docker|cp|uvx) [^`]+)`", text)
-    unknown = [each for each in others if each not in said and not each.startswith(LEFT_OUT)]
+    unknown = [each for each in set(others) - {*lines, *said} if not each.startswith(LEFT_OUT)]
     assert unknown == [], "neither typed nor left out"
     return lines + said
 

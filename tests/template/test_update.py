@@ -21,7 +21,7 @@ NOTEBOOK = "data/input/process_cars.ipynb"
 MINE = {  # file: what the owner wrote into it
     "README.md": "My own words.",
     "Dockerfile": "ENV MINE=1",
-    "requirements.txt": "polars==1.35.0",
+    "requirements.txt": "toolz==1.0.0",
     "apt.txt": "git  # mine",
     NOTEBOOK: "My own cell.",
 }
@@ -235,7 +235,7 @@ def test_update_of_the_second_edition_builds_and_runs(engine, template, tmp_path
     try:
         for line in lines[:-1]:
             project.run(*shlex.split(line))
-        assert "\npolars==1.35.0 " in (path / "requirements.lock").read_text()
+        assert "\ntoolz==1.0.0 " in (path / "requirements.lock").read_text()
         assert lines[-1] == "docker compose up --build"
         command = ("papermill", "process_cars.ipynb", "out.ipynb")
         project.compose("run", "--rm", "--build", "notebook", *command)
