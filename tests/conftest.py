@@ -1,5 +1,6 @@
 """Fixtures of all folders: generated projects, the engine, one built image, one server."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -77,13 +78,13 @@ def built(new_project) -> Project:
     return project
 
 
-@pytest.fixture
-def clone(built):
-    """Return a function that clones a built project into a folder of another name, with its image.
+@contextlib.contextmanager
+def clones(built: Project):
+    """Yield a function that clones a built project into a folder of another name, with its image.
 
-    The clone belongs to `uid` and, if given, `gid`; all of it is removed after the test.
+    The clone belongs to `uid` and, if given, `gid`; all of it is removed afterwards.
     """
-    clones = []
+    made = []
 
     def _clone(
         source: Project = built,
@@ -105,13 +106,27 @@ def clone(built):
                 os.chown(each, uid, uid if gid is None else gid)
         copy.data.chmod(mode)
         copy.run("docker", "tag", source.slug, copy.slug)
-        clones.append(copy)
+        made.append(copy)
         return copy
 
     yield _clone
-    for copy in clones:
+    for copy in made:
         copy.remove()
         shutil.rmtree(copy.path.parent)
+
+
+@pytest.fixture
+def clone(built):
+    """`clones` for one test."""
+    with clones(built) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def module_clone(built):
+    """`clones` for all tests of a file."""
+    with clones(built) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")

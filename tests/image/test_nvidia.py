@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from notebooks import Run, environment, papermill
 from support.image import installed
+from support.notebooks import Run, environment, papermill
 from support.project import Project, missing
 
 TORCH = "torch==2.13.0+cpu"

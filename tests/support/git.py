@@ -1,7 +1,7 @@
 """Git, and tools that call it, as somebody who has a name and no settings.
 
-`git(folder, "init")` runs git; `commit(folder, "message")` commits all that a folder holds. For another
-tool (cruft, a script) `identity(home)` is the environment.
+`git(folder, "init")` runs git; `commit(folder, "message")` commits all that a folder holds.
+For another tool (cruft, a script) `identity(home)` is the environment.
 """
 
 import os
