@@ -182,12 +182,6 @@ def owners(folder: Path) -> set[tuple[int, int]]:
     return {(p.lstat().st_uid, p.lstat().st_gid) for p in [folder, *folder.rglob("*")]}
 
 
-def base_of(python: str) -> dict[str, str]:
-    """Return the base image for another Python, where BASE_IMAGE names one for 3.13."""
-    base = os.environ.get("BASE_IMAGE", "")
-    return {"BASE_IMAGE": base.replace("3.13", python)} if "3.13" in base else {}
-
-
 def inspect(name: str) -> dict:
     """Return what the engine knows of a container or an image."""
     done = subprocess.run(["docker", "inspect", name], capture_output=True, text=True, check=True)
