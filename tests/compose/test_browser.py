@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from support.project import is_processed, missing, wait_until
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.browser]
 
 NOT_OURS = (
     # What Notebook 7.6 writes to the browser's console in any installation.
@@ -50,10 +50,10 @@ def page(browser, tmp_path):
     page.close()
 
 
-def open_notebook(page: Page, url: str) -> Page:
-    """Open the address, double-click the notebook, wait for the kernel; return its page."""
+def open_notebook(page: Page, url: str, name: str = "process_cars.ipynb") -> Page:
+    """Open the address, double-click a notebook, wait for the kernel; return its page."""
     page.goto(url)
-    item = page.locator(".jp-DirListing-item", has_text="process_cars.ipynb")
+    item = page.locator(".jp-DirListing-item", has_text=name)
     item.wait_for()
     document = page
     if "/lab" in page.url:
@@ -92,7 +92,7 @@ def checks_after_the_run(page: Page, project) -> None:
     no_complaints(page)
 
 
-def test_the_lab_runs_the_notebook(running, page, tmp_path):
+def test_browser_runs_the_notebook_in_the_lab(running, page, tmp_path):
     logs = ("logs", "--no-log-prefix", "notebook")
     log = running.compose(*logs).stdout
     (running.data / "processed.csv").unlink(missing_ok=True)
@@ -106,11 +106,10 @@ def test_the_lab_runs_the_notebook(running, page, tmp_path):
         page.wait_for_timeout(500)
     page.screenshot(path=tmp_path / "lab.png")
     checks_after_the_run(page, running)
-    assert page.get_by_text("Jupyter news").count() == 0
     assert running.compose(*logs).stdout == log
 
 
-def test_notebook_7_runs_the_notebook(notebook_7, page, tmp_path):
+def test_browser_runs_the_notebook_in_notebook_7(notebook_7, page, tmp_path):
     document = open_notebook(page, notebook_7.printed_url())
     expect(page.locator(".jp-DirListing-item", has_text="cars_sampled.csv")).to_be_visible()
     run_all(document)
@@ -118,8 +117,36 @@ def test_notebook_7_runs_the_notebook(notebook_7, page, tmp_path):
     checks_after_the_run(document, notebook_7)
 
 
+def test_browser_greets_a_first_time_user_with_the_launcher_alone(clone, page, tmp_path):
+    """No question whether news may be fetched, no message of an error."""
+    page.goto(clone().start())
+    expect(page.locator(".jp-Launcher-body")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=tmp_path / "first.png")
+    assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0
+    assert page.get_by_text("news").count() == 0
+    no_complaints(page)
+
+
 @pytest.mark.parametrize("interface", ["running", "notebook_7"])
-def test_what_was_saved_is_there_after_a_restart(interface, request, clone, page):
+def test_browser_draws_progress_bars_and_widgets(interface, request, clone, page, tmp_path):
+    project = clone(request.getfixturevalue(interface))
+    project.notebook(
+        "widgets.ipynb",
+        "from tqdm.notebook import tqdm\nfor _ in tqdm(range(3)): pass",
+        "import ipywidgets\nipywidgets.IntSlider(7)",
+    )
+    document = open_notebook(page, project.start(), "widgets.ipynb")
+    run_all(document)
+    expect(document.locator(".widget-hprogress")).to_be_visible()
+    expect(document.get_by_text("3/3")).to_be_visible()
+    expect(document.locator(".widget-slider .widget-readout")).to_have_text("7")
+    document.screenshot(path=tmp_path / "widgets.png")
+    no_complaints(document)
+
+
+@pytest.mark.parametrize("interface", ["running", "notebook_7"])
+def test_browser_shows_what_was_saved_after_a_restart(interface, request, clone, page):
     project = clone(request.getfixturevalue(interface))
     mine, file = "mine = 'Größe'", project.data / "process_cars.ipynb"
     document = open_notebook(page, project.start())

@@ -20,7 +20,8 @@ cd data/input && papermill quick.ipynb out.ipynb >/dev/null 2>&1; echo $?
 
 
 @pytest.mark.engine
-def test_the_repository_opens_with_git_the_kernel_and_the_owner(clone):
+@pytest.mark.devcontainer
+def test_devcontainer_opens_the_repository_with_git_the_kernel_and_the_owner(clone):
     tool = shutil.which("devcontainer")
     if not tool:
         missing("devcontainer", "there is no devcontainer: npm install --global @devcontainers/cli")

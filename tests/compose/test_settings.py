@@ -42,7 +42,9 @@ def test_setting_of_each_name_is_taken_from(clone, place):
     assert project.printed_url() == f"http://127.0.0.2:{port}/team/?token=easy"
     limits = [config["HostConfig"][name] for name in ("Memory", "ShmSize")]
     assert limits == [700 << 20, 64 << 20]
-    shown = project.shell("touch made; date +%Z; printenv JUPYTER_PASSWORD; df --output=size /tmp").stdout.split()
+    shown = project.shell(
+        "touch made; date +%Z; printenv JUPYTER_PASSWORD; df --output=size /tmp"
+    ).stdout.split()
     assert shown == ["JST", SETTINGS["JUPYTER_PASSWORD"], "1K-blocks", "32768"]
     assert (project.path / "other/made").stat().st_mode & 0o777 == 0o640
 

@@ -1,4 +1,4 @@
-"""Three months of work in one script: from the first release to today's, a colleague, CI."""
+"""Three months of work in one script: from the second edition to today's, a colleague, CI."""
 
 import json
 import os
@@ -10,32 +10,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.git import commit, git, identity
 from support.project import ROOT, Project, free_port, is_processed, is_root, missing
-from test_place import TOKEN, api, inside, start
 
 pytestmark = pytest.mark.engine
-FIRST = "e8d4716"  # the first release
+SECOND = "b65b3f4"  # the second edition
 COLLEAGUE = 20345
 
 
-def run(folder: Path, *command: str | Path, user: int = 0) -> str:
-    """Run a command as somebody whose home is the folder above; return what it printed."""
-    env = {
-        **os.environ, "HOME": str(folder.parent), "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_AUTHOR_NAME": "x", "GIT_AUTHOR_EMAIL": "x@example.org",
-        "GIT_COMMITTER_NAME": "x", "GIT_COMMITTER_EMAIL": "x@example.org",
-        "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
-    }  # fmt: skip
-    done = subprocess.run(
-        command, cwd=folder, env=env, user=user, group=user, capture_output=True, text=True
-    )
+def cruft(folder: Path, *command: str | Path) -> None:
+    """Type a command of cruft, as somebody whose home is the folder above."""
+    tools = {"PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]}
+    env = identity(folder.parent) | tools
+    done = subprocess.run(["cruft", *command], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def commit(folder: Path, message: str) -> None:
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--message", message)
 
 
 @pytest.fixture
@@ -53,29 +41,28 @@ def folder():
 def template(folder) -> Path:
     """The template with its history, and the files of today as its newest commit."""
     path = folder / "template"
-    run(folder, "git", "clone", "--quiet", ROOT, path)
-    if subprocess.run(["git", "cat-file", "-e", FIRST], cwd=path).returncode:
-        missing("history", f"the commit {FIRST} is not in this clone")
-    run(path, "git", "rm", "-rq", ".")
-    for name in run(ROOT, "git", "ls-files", "-z").split("\0"):
+    git(folder, "clone", "--quiet", ROOT, path)
+    if subprocess.run(["git", "cat-file", "-e", SECOND], cwd=path).returncode:
+        missing("history", f"the commit {SECOND} is not in this clone")
+    git(path, "rm", "-rq", ".")
+    for name in git(ROOT, "ls-files", "-z").split("\0"):
         if (ROOT / name).is_file():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
-    run(path, "git", "add", "--all", "--force")
-    run(path, "git", "commit", "--quiet", "--allow-empty", "--message", "today")
+    git(path, "add", "--all", "--force")
+    git(path, "commit", "--quiet", "--allow-empty", "--message", "today")
     return path
 
 
 @pytest.fixture
 def project(engine, folder, template):
-    """A project that was made with cruft from the first release."""
+    """A project that was made with cruft from the second edition."""
     slug = f"ml-docker-months-{os.getpid()}"
     answers = json.dumps({"project_slug": slug})
-    create = ("cruft", "create", "-y", "--checkout", FIRST, "--output-dir", folder)
-    run(template, *create, "--extra-context", answers, template)
-    settings = {"JUPYTER_PORT": str(free_port()), "JUPYTER_TOKEN": TOKEN}
+    create = ("create", "-y", "--checkout", SECOND, "--output-dir", folder)
+    cruft(template, *create, "--extra-context", answers, template)
+    settings = {"JUPYTER_PORT": str(free_port()), "JUPYTER_TOKEN": "open-sesame"}
     project = Project(folder / slug, settings)
-    run(project.path, "git", "init", "--quiet")
     commit(project.path, "start")
     yield project
     project.remove()
@@ -84,7 +71,7 @@ def project(engine, folder, template):
 @pytest.fixture
 def colleague(engine, folder):
     """Where another user will clone the project to, on the same engine."""
-    settings = {"JUPYTER_PORT": str(free_port()), "JUPYTER_TOKEN": TOKEN}
+    settings = {"JUPYTER_PORT": str(free_port()), "JUPYTER_TOKEN": "open-sesame"}
     (folder / "theirs").mkdir()
     os.chown(folder / "theirs", COLLEAGUE, COLLEAGUE)
     project = Project(folder / "theirs" / f"ml-docker-colleague-{os.getpid()}", settings)
@@ -92,7 +79,7 @@ def colleague(engine, folder):
     project.remove()
 
 
-def test_three_months_of_work(project, colleague, folder):
+def test_three_months_of_work_from_the_second_edition(project, colleague, folder):
     path = project.path
     # A module, a notebook in a folder, two libraries and a pin.
     (project.data / "helpers.py").write_text("word = 'made'\n")
@@ -103,33 +90,35 @@ def test_three_months_of_work(project, colleague, folder):
     )
     with (path / "requirements.txt").open("a") as file:
         file.write("tabulate\nPyYAML\ntoolz==0.12.0\n")
-    run(path, "git", "add", "--force", "data/input/helpers.py", "data/input/deep")
+    git(path, "add", "--force", "data/input/helpers.py", "data/input/deep")
     commit(path, "weeks of work")
-    before = set(run(path, "git", "ls-files").split())
 
     # The template moved on; where both changed the same lines, both are kept.
-    run(path, "cruft", "update", "-y")
+    cruft(path, "update", "-y")
     asked = (path / "requirements.txt").read_text().splitlines(keepends=True)
     kept = [line for line in asked if not line.startswith(("<<<<<<<", "=======", ">>>>>>>"))]
     (path / "requirements.txt").write_text("".join(kept))
     assert {"tabulate\n", "PyYAML\n", "toolz==0.12.0\n"} <= set(kept)
     with (path / "apt.txt").open("a") as file:
         file.write("tree\n")
-    project.compose("run", "--rm", "--build", "lock")
+    project.compose("build", "notebook")
+    project.compose("run", "--rm", "lock")
     assert "\ntoolz==0.12.0" in (path / "requirements.lock").read_text()
     commit(path, "today's template")
-    assert before <= set(run(path, "git", "ls-files").split())
+    files = set(git(path, "ls-files").split())
+    assert files >= {"data/input/helpers.py", "data/input/deep/mine.ipynb", "docker/start"}
+    assert not files & {"entrypoint.sh", "uv.txt"}
     project.compose("up", "--detach", "--wait", "--build", "notebook")
 
     # A colleague's clone, both up at once.
-    run(path, "git", "bundle", "create", "--quiet", folder / "bundle", "HEAD")
-    clone = ("git", "clone", "--quiet", folder / "bundle", colleague.path)
-    run(folder / "theirs", *clone, user=COLLEAGUE)
+    git(path, "bundle", "create", "--quiet", folder / "bundle", "HEAD")
+    clone = ("clone", "--quiet", folder / "bundle", colleague.path)
+    git(folder / "theirs", *clone, user=COLLEAGUE, group=COLLEAGUE)
     colleague.compose("build", "notebook")
-    start(colleague)
+    colleague.up()
     for each in (project, colleague):
-        assert api(each, "GET", "api/status")["kernels"] == 0
-    assert "tree v" in inside(colleague, "tree", "--version").stdout
+        assert each.api("GET", "api/status")["kernels"] == 0
+    assert "tree v" in colleague.inside("tree", "--version").stdout
 
     # What CI types.
     workflow = yaml.safe_load((colleague.path / ".github/workflows/notebook.yml").read_text())
@@ -139,4 +128,4 @@ def test_three_months_of_work(project, colleague, folder):
     assert is_processed(colleague.data)
     assert (colleague.data / "deep/made").stat().st_uid == COLLEAGUE
     assert (colleague.data / "_pages/deep/mine.html").exists()
-    assert run(path, "git", "status", "--porcelain") == ""
+    assert git(path, "status", "--porcelain") == ""

@@ -10,8 +10,9 @@ from jupyter_client import BlockingKernelClient, find_connection_file
 client = BlockingKernelClient(connection_file=find_connection_file(f"kernel-{sys.argv[1]}.json"))
 client.load_connection_file()
 client.start_channels()
-answer = client.execute_interactive(sys.argv[2], allow_stdin=False, timeout=int(sys.argv[3]))["content"]
-sys.exit(answer["status"] != "ok")
+seconds = int(sys.argv[3])
+answer = client.execute_interactive(sys.argv[2], allow_stdin=False, timeout=seconds)
+sys.exit(answer["content"]["status"] != "ok")
 """
 TYPE_LINE = """
 import json, sys, websocket
@@ -33,9 +34,7 @@ class Kernel:
         self.project = project
         self.id = project.api("POST", "api/kernels")["id"]
 
-    def run(
-        self, cell: str, check: bool = True, seconds: int = 100
-    ) -> subprocess.CompletedProcess:
+    def run(self, cell: str, check: bool = True, seconds: int = 100) -> subprocess.CompletedProcess:
         """Run a cell; `stdout` of the result is what it shows below itself."""
         command = ("entrypoint", "python", "-c", RUN_CELL, self.id, cell, str(seconds))
         return self.project.compose("exec", "-T", "notebook", *command, check=check)
