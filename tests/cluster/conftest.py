@@ -1,5 +1,6 @@
 """What the tests of the Dask notebook share: its environment, and step 1 on many small tables."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -65,3 +66,24 @@ def step_1(python):
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture
+def killing_cluster(python, monkeypatch):
+    """Return a context with two workers for `Client()`, which are killed while they work.
+
+    Each word is a part of the name of a task: the first worker that has such a task is killed.
+    The context is a function that returns the words so far.
+    """
+
+    @contextlib.contextmanager
+    def start(*words: str):
+        command = [python, Path(__file__).with_name("local_cluster.py"), *words]
+        with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-3, text=True) as cluster:
+            monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.stdout.readline().strip())
+            try:
+                yield lambda: cluster.communicate()[0].splitlines()
+            finally:
+                cluster.communicate()
+
+    return start

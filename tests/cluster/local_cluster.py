@@ -1,8 +1,7 @@
-"""A cluster of two workers on this machine, which kills one in each step that it is told to.
+"""A cluster of two workers on this machine. Kills the first one that has a task of some name.
 
-Prints the scheduler's address, and each kill. For every word of the command line, in order: as soon
-as a worker has a task with that word in its name, and so many have ended, its process is killed.
-Ends with standard input.
+Prints the scheduler's address. The command line gives parts of names, one after the other; each is
+printed when a worker is dead. Ends with standard input. Dead workers are started anew.
 """
 
 import os
@@ -14,27 +13,22 @@ import time
 from distributed import LocalCluster
 
 
-def kill(cluster: LocalCluster, word: str) -> None:
-    """Kill the worker that has the first task of this name, once it has it."""
-    while True:
+def kill(cluster: LocalCluster, names: list[str]) -> None:
+    """Kill a worker for each name."""
+    while names:
+        time.sleep(0.01)
         for task in list(cluster.scheduler.tasks.values()):
-            if word in str(task.key) and task.processing_on:
+            if names[0] in str(task.key) and task.processing_on:
                 address = task.processing_on.address
                 (nanny,) = [n for n in cluster.workers.values() if n.worker_address == address]
                 os.kill(nanny.pid, signal.SIGKILL)
-                print("killed", word, flush=True)
-                return
-        time.sleep(0.01)
-
-
-def kill_all(cluster, words):
-    for word in words:
-        kill(cluster, word)
+                print(names.pop(0), flush=True)
+                break
 
 
 if __name__ == "__main__":
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
     print(cluster.scheduler_address, flush=True)
-    threading.Thread(target=kill_all, args=(cluster, sys.argv[1:]), daemon=True).start()
+    threading.Thread(target=kill, args=(cluster, sys.argv[1:]), daemon=True).start()
     sys.stdin.read()
-    os._exit(0)
+    cluster.close()
