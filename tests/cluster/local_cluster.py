@@ -1,9 +1,10 @@
-"""A cluster of two workers on this machine. Kills the first one that has a task of some name.
+"""A cluster on this machine. Kills the first worker that has a task of some name.
 
 Prints the scheduler's address. The command line gives parts of names, one after the other; each is
 printed when a worker is dead. Ends with standard input. Dead workers are started anew.
 """
 
+import argparse
 import os
 import signal
 import sys
@@ -27,8 +28,12 @@ def kill(cluster: LocalCluster, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    cluster = LocalCluster(options.workers, threads_per_worker=1, dashboard_address=":0")
     print(cluster.scheduler_address, flush=True)
-    threading.Thread(target=kill, args=(cluster, sys.argv[1:]), daemon=True).start()
+    threading.Thread(target=kill, args=(cluster, options.names), daemon=True).start()
     sys.stdin.read()
     cluster.close()
