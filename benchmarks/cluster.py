@@ -169,7 +169,8 @@ class Bench:
                 lost.append(took - seconds)
                 right += results == usual[0][2]
                 hits[hit] += 1
-                print(f"killed in {hit}: {'equal' if results == usual[0][2] else 'WRONG'}")
+                same = "equal" if results == usual[0][2] else "WRONG"
+                print(f"killed in {hit}: {same}, {took - seconds:.1f} s lost", flush=True)
         self.add("undisturbed", size, seconds, "s")
         self.add("equal with a worker killed", size, right, f"of {rounds}")
         for hit, count in hits.items():
