@@ -6,16 +6,16 @@ help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 demo: $(UV)  ## generate the default project and run its notebook, in Docker where an engine answers
-	@$(RUN) .ci/demo
+	@$(RUN) tools/demo
 
 test: $(UV)  ## run all tests; what the machine lacks is skipped, with the reason
 	$(RUN) pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 lint: $(UV)  ## check the template's own files and a generated project
-	$(RUN) pytest tests/test_lint.py
+	$(RUN) pytest tests/template/test_lint.py
 
 lock: $(UV)  ## renew the lock of the tools and the four locks of generated projects
-	$(UV) lock --upgrade && $(RUN) .ci/lock
+	$(UV) lock --upgrade && $(RUN) tools/lock
 
 bench: $(UV)  ## measure beside two baselines, on a Docker engine (20 minutes); ROUNDS=3
 	$(RUN) --with websocket-client python benchmarks/bench.py

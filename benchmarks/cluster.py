@@ -24,8 +24,8 @@ from statistics import median
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
-from conftest import ROOT, TEMPLATE, Project, wait_until
 from notebooks import environment
+from support.project import ROOT, TEMPLATE, Project, wait_until
 
 INPUT = TEMPLATE / "data/input"
 (NOTEBOOK,) = INPUT.glob("*process_cars_dask.ipynb*")

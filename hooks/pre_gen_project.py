@@ -12,7 +12,6 @@ from cookiecutter.config import get_user_config
 SAFE = "characters in one line, nothing invisible, no { before {, % or #"
 JINJA = ["{" + mark for mark in "#%{"]  # in pieces, because this file is rendered too
 UNSEEN = "Cc Cf Cs Zl Zp"  # Unicode's categories of controls, formats, surrogates, ends of line
-RESERVED = {"con", "prn", "aux", "nul"} | {p + n for p in ("com", "lpt") for n in "0123456789"}
 
 
 def is_line(text, longest):
@@ -21,14 +20,13 @@ def is_line(text, longest):
     return fits and seen and not any(mark in text for mark in JINJA)
 
 
-def is_slug(text):
-    plain = text.isascii() and text == text.lower() and all(map(str.isalnum, text.split("-")))
-    return plain and len(text) <= 50 and text not in RESERVED
+def is_slug(text):  # always so, unless it was written into saved answers by hand
+    return text.isascii() and text == text.lower() and all(map(str.isalnum, text.split("-")))
 
 
 RULES = {  # question: its choices; or what a good answer is, and what to type instead
     "project_name": (lambda text: is_line(text, 100), f"1 to 100 {SAFE}"),
-    "project_slug": (is_slug, "at most 50 of a-z, 0-9 and single hyphens, such as my-ml-project"),
+    "project_slug": (is_slug, "a-z, 0-9 and single hyphens, such as my-ml-project"),
     "description": (lambda text: is_line(text, 200), f"1 to 200 {SAFE}"),
     "author_name": (lambda text: is_line(text, 100), f"1 to 100 {SAFE}"),
     "python_version": ["3.13", "3.14", "3.12", "3.11"],
@@ -46,9 +44,8 @@ def refusal(answers, raw):
     lines = ["cookiecutter: older than 2.6. Type uvx cookiecutter@latest."] if old else []
     for key, rule in RULES.items():
         is_good, words = rule if isinstance(rule, tuple) else (rule.__contains__, " or ".join(rule))
-        answer = answers.get("__typed_slug") if answers[key] == "_refused" else answers[key]
-        if any(mark in str(raw.get(key)) for mark in JINJA) and "slugify" not in raw[key]:
-            answer = raw[key]
+        typed = raw.get(key) if key != "project_slug" else None
+        answer = typed if any(mark in str(typed) for mark in JINJA) else answers[key]
         if not isinstance(answer, str) or not is_good(answer):
             lines.append(f"{key}: not {ascii(answer)[:70]}. Type {words}.")
     saved = sorted(Path(get_user_config()["replay_dir"]).glob("*.json"), key=os.path.getmtime)

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from conftest import Project
+from support.project import Project
 
 
 class Run(NamedTuple):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from conftest import ROOT, Project, free_port, is_root, missing
+from support.project import ROOT, Project, free_port, is_root, missing
 
 LESSON = ROOT / "docs/lesson.md"
 BASE = "python:3.13-slim-trixie"
@@ -95,7 +95,7 @@ class Shell:
 
 def talk(step: Step, cwd: Path) -> tuple[int, str, str]:
     """Run a command in a terminal and type what stands behind the prompts in its output."""
-    from terminal import Terminal  # which Windows does not have
+    from support.terminal import Terminal  # which Windows does not have
 
     seen = ""
     with Terminal(step.command.strip(), cwd) as terminal:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import make_cars
 import pytest
-from conftest import ROOT, TEMPLATE
 from notebooks import Run, environment, papermill
+from support.project import ROOT, TEMPLATE
 
 NOTEBOOK = TEMPLATE / "data/input/process_cars.ipynb"
 SAMPLE = TEMPLATE / "data/input/cars_sampled.csv"

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE
 from notebooks import environment
+from support.project import TEMPLATE
 
 (NOTEBOOK,) = (TEMPLATE / "data/input").glob("*process_cars_dask.ipynb*")
 STEP_1 = "look first-row rows target write start results join".split()

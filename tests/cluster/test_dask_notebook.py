@@ -16,11 +16,10 @@ from pathlib import Path
 
 import boto3
 import pytest
-from conftest import TEMPLATE, free_port, wait_until
 from notebooks import Run, papermill
+from support.project import TEMPLATE, free_port, wait_until
 
-from .conftest import NOTEBOOK
-
+(NOTEBOOK,) = (TEMPLATE / "data/input").glob("*process_cars_dask.ipynb*")
 SAMPLE = TEMPLATE / "data/input/cars_sampled.csv"
 EXAMPLES = int(os.environ.get("ML_DOCKER_EXAMPLES", "150"))
 pytestmark = pytest.mark.notebook

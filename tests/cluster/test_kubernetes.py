@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from conftest import wait_until
+from support.project import wait_until
 
 # Of dask/helm-chart at e25bf51 (June 2026): keys that the templates read or hand on as they are.
 POD = {"image.repository", "image.tag", "image.pullPolicy", "env", "resources", "securityContext",

@@ -1,0 +1,215 @@
+"""`accelerator: nvidia`: all runs without a card, and Compose is told the right thing for one.
+
+No machine of ours has a card. The notebook runs with PyTorch for processors, 200 MB and not 3 GB;
+the image itself is built by `pytest -m nvidia` only.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from notebooks import Run, environment, papermill
+from support.project import Project, missing
+from test_build import installed
+
+TORCH = "torch==2.13.0+cpu"
+NOTEBOOK = "train_network.ipynb"
+CARDS = {"driver": "nvidia", "count": -1, "capabilities": ["gpu"]}
+PAPERMILL = ("papermill", NOTEBOOK, "out.ipynb")
+
+# Asks the first cell for its reason, as if PyTorch had CUDA: (error, was a card given?).
+REASONS = """
+import json, sys, torch
+cell, cases = json.load(sys.stdin)
+names = {}
+exec(compile(cell, "cell", "exec"), names)
+torch.backends.cuda.is_built, torch.version.cuda = lambda: True, "13.2"
+print(json.dumps([names["why_none"](*case) for case in cases]))
+"""
+
+# Batches of 100 MB, more than the usual 64 MB of shared memory, from two processes.
+LOADER = """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+data = TensorDataset(torch.ones(8, 25, 1024, 1024))
+print(sum(batch.sum().item() for (batch,) in DataLoader(data, num_workers=2)) / 2**20)
+"""
+
+
+def switch_on(project: Project) -> None:
+    """Do what GPU.md says."""
+    text = (project.path / "GPU.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^COMPOSE_FILE=.*\n", text, re.MULTILINE)
+    (project.path / ".env").write_text(line)
+
+
+def services(project: Project) -> dict[str, dict]:
+    """Return the services as Compose understands them."""
+    done = project.compose("--profile", "*", "config", "--format", "json")
+    return json.loads(done.stdout)["services"]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("cluster", "computing"), [("none", {"notebook"}), ("dask", {"notebook", "worker"})]
+)
+def test_the_setting_gives_the_cards_to_what_computes_and_changes_nothing_else(
+    engine, bake, cluster, computing
+):
+    project = bake(accelerator="nvidia", cluster=cluster)
+    before = services(project)
+    switch_on(project)
+    after = services(project)
+    assert set(after) == set(before)
+    for name, service in after.items():
+        deploy, deploy_before = service.pop("deploy", {}), before[name].pop("deploy", {})
+        given = deploy.get("resources", {}).get("reservations", {}).get("devices", [])
+        assert given == ([CARDS] if name in computing else [])
+        assert deploy.get("replicas") == deploy_before.get("replicas")
+        assert service == before[name]
+
+
+@pytest.mark.engine
+def test_a_machine_without_a_card_starts_and_says_what_is_missing_if_told_to_give_one(
+    built, new_project
+):
+    """The small image of the default project stands in for the large one."""
+    project = new_project(accelerator="nvidia")
+    project.run("docker", "tag", built.slug, project.slug)
+    project.compose("up", "--detach", "--wait", "notebook")
+    project.printed_url()
+    project.compose("down")
+
+    switch_on(project)
+    done = project.compose("run", "--rm", "notebook", "nvidia-smi", check=False)
+    project.compose("down")
+    if "nvidia" in project.run("docker", "info", "--format={{json .Runtimes}}").stdout:
+        assert done.returncode == 0, done.stderr
+        return
+    (error,) = re.findall(r"could not select device driver .*", done.stderr)
+    assert f"`{error}`" in (project.path / "GPU.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def torch_python(default_project, tmp_path_factory) -> Path:
+    """The Python of an environment from the lock, with PyTorch for processors if pip finds it."""
+    folder = tmp_path_factory.mktemp("torch")
+    done = subprocess.run(
+        ["uv", "run", "-q", "--no-project", "--python", sys.executable, "--with", "pip",
+         "python", "-m", "pip", "download", "-q", "--no-deps", "--retries=0",
+         f"--dest={folder}", TORCH],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        missing("torch", f"{TORCH} cannot be had here: {done.stderr.strip().splitlines()[-1]}")
+    project = Project(folder / "project")
+    shutil.copytree(default_project.path, project.path)
+    with (project.path / "requirements.txt").open("a") as file:
+        file.write(f"{TORCH}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV_FIND_LINKS", str(folder))
+        return environment(project)
+
+
+@pytest.fixture(scope="session")
+def data(bake) -> Path:
+    return bake(accelerator="nvidia").data
+
+
+@pytest.fixture(scope="session")
+def trained(torch_python, data, tmp_path_factory) -> Run:
+    """A run on the sample."""
+    folder = tmp_path_factory.mktemp("train")
+    shutil.copy(data / "cars_sampled.csv", folder)
+    return papermill(torch_python, data / NOTEBOOK, folder)
+
+
+def errors(run: Run) -> list[int]:
+    """Return the mean errors: of the median, of the line, of the network."""
+    found = re.findall(r"mean error +([\d,]+) EUR", run.text())
+    return [int(error.replace(",", "")) for error in found]
+
+
+@pytest.mark.notebook
+def test_the_network_trains_on_the_processor_and_beats_the_median(trained):
+    assert trained.code == 0, trained.stderr
+    outputs = [output for cell in trained.cells for output in cell.get("outputs", [])]
+    assert {output.get("name", "stdout") for output in outputs} == {"stdout"}
+    assert (
+        f"{TORCH.replace('torch==', 'PyTorch ')} computes on the processor, "
+        "because this PyTorch was built without CUDA, NVIDIA's library.\n"
+    ) in trained.text()
+    median, line, network = errors(trained)
+    assert network < 0.4 * median
+    assert network < 1.15 * line
+    for cell in ("plot-training", "plot-guesses"):
+        (plot,) = trained.output_of(cell)
+        assert len(plot["data"]["image/png"]) > 20_000
+
+
+@pytest.mark.notebook
+def test_each_reason_is_said_in_words(torch_python, trained):
+    first = next(cell for cell in trained.cells if cell["cell_type"] == "code")
+    cases = {
+        ("Found no NVIDIA driver on your system. Please …", False):
+            "given no graphics card (GPU.md",
+        ("The NVIDIA driver on your system is too old (found version 12040).", True):
+            "the NVIDIA driver is too old for CUDA 13.2: install a newer one",
+        ("CUDA error: no kernel image is available for execution on the device\nCUDA …", True):
+            "the graphics card is too old for CUDA 13.2",
+        ("CUDA error: out of memory\nCUDA kernel errors might be …", True):
+            "the graphics card failed: CUDA error: out of memory",
+    }  # fmt: skip
+    done = subprocess.run(
+        [torch_python, "-c", REASONS],
+        input=json.dumps(["".join(first["source"]), list(cases)]),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    reasons = json.loads(done.stdout.splitlines()[-1])
+    for reason, expected in zip(reasons, cases.values(), strict=True):
+        assert expected in reason and "\n" not in reason
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ("", "source mine.csv cannot be read: No columns to parse from file."),
+        ("a,price\n1,2\n", "source mine.csv has no column yearOfRegistration, powerPS, kilometer"),
+    ],
+)
+def test_a_wrong_table_is_one_sentence(torch_python, data, tmp_path, table, sentence):
+    (tmp_path / "mine.csv").write_text(table)
+    run = papermill(torch_python, data / NOTEBOOK, tmp_path, source="mine.csv")
+    assert run.code != 0
+    assert run.stderr.strip().splitlines()[-1].startswith(f"Problem: {sentence}")
+
+
+@pytest.mark.engine
+@pytest.mark.nvidia
+def test_the_image_with_cuda(new_project):
+    """Built for real: complete, the reason said, the notebook runs, data loads in parallel."""
+    project = new_project(accelerator="nvidia")
+    project.compose("build", "notebook")
+    assert installed(project)[1] == []
+    card = "nvidia" in project.run("docker", "info", "--format={{json .Runtimes}}").stdout
+    if card:
+        switch_on(project)
+    project.compose("run", "--rm", "notebook", *PAPERMILL)
+    done = project.compose("run", "--rm", "notebook", "python", "-W", "error", "-c", LOADER)
+    project.compose("down")
+    assert done.stdout == "200.0\n"
+    cells = json.loads((project.data / "out.ipynb").read_text(encoding="utf-8"))["cells"]
+    run = Run(0, "", cells, project.data)
+    (output,) = run.output_of("device")
+    sentence = "".join(output["text"])
+    expected = "the graphics card " if card else "the processor, because it was given no graphics"
+    assert re.match(rf"PyTorch [\d.]+\+cu\d+ computes on {expected}", sentence), sentence
+    median, line, network = errors(run)
+    assert network < 0.35 * median and network < 1.15 * line
