@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from statistics import median
 
@@ -63,6 +62,7 @@ STEPS = {
     "Dask, 1 worker": "look first-row rows target write start results join",
     "Dask, 2 workers": "look first-row rows target write start results join",
 }
+WORK = ["results", "brands", "search"]  # the cells that wait for the workers
 
 
 class Bench:
@@ -124,57 +124,58 @@ class Bench:
             hashes.add(found)
         self.add("same values", size, len(hashes) == 1, "yes=1")
 
-    def run(self, kill_after: float, workers) -> tuple[float, str, list]:
-        """Run the whole notebook; kill a worker so many seconds after the first part is there.
+    def run(self, workers, step: str = "", seconds: float = 0) -> tuple[dict, list]:
+        """Run the whole notebook; kill a worker so many seconds after a cell has started.
 
-        Returns the seconds from the first part on, the cell that was hit, and the results.
+        Returns the seconds of each cell, and the results.
         """
-        out = self.folder / "out.ipynb"
-        out.unlink(missing_ok=True)
+        out, processed = self.folder / "out.ipynb", self.folder / "processed.csv"
+        for path in (out, processed):
+            path.unlink(missing_ok=True)
         (self.folder / "nb.ipynb").write_bytes(NOTEBOOK.read_bytes())
-        command = [self.python, "-m", "papermill", "nb.ipynb", "out.ipynb", "-p", "source",
-                   "large.csv", "-p", "blocksize", "4 MiB"]  # fmt: skip
+        command = [self.python, "-m", "papermill", "--no-progress-bar", "nb.ipynb", "out.ipynb",
+                   "-p", "source", "large.csv", "-p", "blocksize", "4 MiB"]  # fmt: skip
         job = subprocess.Popen(command, cwd=self.folder, stderr=subprocess.PIPE, text=True)
-        wait_until(lambda: [*self.folder.glob(".parts-*/*")], 120, "the first part")
-        start, hit = time.monotonic(), ""
-        if kill_after:
-            time.sleep(kill_after)
-            cells = json.loads(out.read_text())["cells"]
-            states = {cell["id"]: cell["metadata"]["papermill"]["status"] for cell in cells}
-            hit = next((name for name, state in states.items() if state != "completed"), "end")
+
+        def started() -> bool:
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):  # not yet, or half
+                cells = json.loads(out.read_text())["cells"]
+                return any(
+                    cell["id"] == step and cell["metadata"]["papermill"]["start_time"]
+                    for cell in cells
+                )
+
+        if step:
+            wait_until(started, 120, f"the start of {step}")
+            time.sleep(seconds)
             os.kill(random.choice(workers()), signal.SIGKILL)
         _, error = job.communicate()
-        took = time.monotonic() - start
         if job.returncode:
-            print(hit, error[-3000:])
-        cells = json.loads(out.read_text())["cells"]
+            print(error[-3000:])
+        cells = [cell for cell in json.loads(out.read_text())["cells"] if cell["id"] in WORK]
+        took = {cell["id"]: cell["metadata"]["papermill"]["duration"] for cell in cells}
         texts = [
             output.get("text") or output["data"].get("text/plain")
             for cell in cells
-            for output in cell.get("outputs", [])
-            if cell["id"] in ("results", "brands", "search")
+            for output in cell["outputs"]
         ]
-        written = (self.folder / "processed.csv").read_bytes()
-        (self.folder / "processed.csv").unlink()
-        return took, hit, [job.returncode, written, texts]
+        return took, [job.returncode, processed.read_bytes(), texts]
 
     def kill_workers(self, rounds: int, size: float) -> None:
-        """Kill a worker at a random moment of each round, over all steps."""
+        """Kill a worker in each round, at a random moment of the three steps in turn."""
         with self.cluster(2) as workers:
-            usual = [self.run(0, workers) for _ in range(2)]
-            assert usual[0][2] == usual[1][2] and usual[0][2][0] == 0
-            seconds, lost, hits, right = min(took for took, *_ in usual), [], Counter(), 0
-            for _ in range(rounds):
-                took, hit, results = self.run(random.uniform(0.01, seconds), workers)
-                lost.append(took - seconds)
-                right += results == usual[0][2]
-                hits[hit] += 1
-                same = "equal" if results == usual[0][2] else "WRONG"
-                print(f"killed in {hit}: {same}, {took - seconds:.1f} s lost", flush=True)
+            usual, results = self.run(workers)
+            assert results[0] == 0
+            seconds, lost, right = sum(usual.values()), [], 0
+            for number in range(rounds):
+                step = WORK[number % len(WORK)]
+                took, found = self.run(workers, step, random.uniform(0, usual[step]))
+                lost.append(sum(took.values()) - seconds)
+                right += found == results
+                same = "equal" if found == results else "WRONG"
+                print(f"killed in {step}: {same}, {lost[-1]:.1f} s lost", flush=True)
         self.add("undisturbed", size, seconds, "s")
         self.add("equal with a worker killed", size, right, f"of {rounds}")
-        for hit, count in hits.items():
-            self.add(f"killed in cell {hit}", size, count, "times")
         self.add("time lost, median", size, median(lost), "s")
         self.add("time lost, most", size, max(lost), "s")
 
