@@ -77,7 +77,7 @@ TABLES = {
     "a title": (b"Cars of 2016\n\na,b\n1,2\n", {}, "Are separator and encoding right?"),
     "empty": (b"", {}, "Are separator and encoding right?"),
     "gzip": (b"\x1f\x8b\x08\0,\n,", {}, "'utf-8' codec can't decode"),
-    "a web page": (b"<!DOCTYPE html>\n<title>a, b</title>", {}, "Are separator and encoding right?"),
+    "a web page": (b"<!DOCTYPE html>\n<p>a, b</p>", {}, "Are separator and encoding right?"),
     "UTF-16, not said": ("a,b\n1,2\n".encode("utf-16"), {}, "can't decode"),
     "the source itself": (b"a,b\n1,2\n", {"output": "the source itself.csv"}, "is the source"),
 }  # fmt: skip
