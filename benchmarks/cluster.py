@@ -158,6 +158,7 @@ class Bench:
             output.get("text") or output["data"].get("text/plain")
             for cell in cells
             for output in cell["outputs"]
+            if output.get("name") != "stderr"  # Dask may warn of what it does again
         ]
         return took, [job.returncode, processed.read_bytes(), texts]
 
