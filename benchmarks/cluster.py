@@ -57,10 +57,10 @@ with open("out.csv", newline="") as file:
 print(json.dumps([took, memory, values.hexdigest()]))
 """
 STEPS = {
-    "process_cars": "first-row drop",
+    "process_cars": "opinion first-row drop write",
     "pandas chunks": "",
-    "Dask, 1 worker": "look first-row rows target write start results join",
-    "Dask, 2 workers": "look first-row rows target write start results join",
+    "Dask, 1 worker": "look first-row target rows write start results join",
+    "Dask, 2 workers": "look first-row target rows write start results join",
 }
 WORK = ["results", "brands", "search"]  # the cells that wait for the workers
 

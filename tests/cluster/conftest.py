@@ -11,7 +11,7 @@ from notebooks import environment
 from support.project import TEMPLATE
 
 (NOTEBOOK,) = (TEMPLATE / "data/input").glob("*process_cars_dask.ipynb*")
-STEP_1 = ["look", "first-row", "rows", "target", "write", "start", "results", "join"]
+STEP_1 = ["look", "first-row", "target", "rows", "write", "start", "results", "join"]
 
 # Runs step 1 on each case of standard input, on workers in this process; prints the faults.
 HARNESS = """
