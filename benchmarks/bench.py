@@ -179,7 +179,7 @@ class Round:
         cells = json.loads((self.data / "process_cars.ipynb").read_text(encoding="utf-8"))["cells"]
         code = {c["id"]: "".join(c["source"]) for c in cells if c["cell_type"] == "code"}
         code["parameters"] += '\nsource, output = "big.csv", "big_out.csv"'
-        step = list(code)[: list(code).index("drop") + 1]
+        step = list(code)[: list(code).index("write") + 1]
         notebook = "\n".join(code[name] for name in step)
         options = ("--rm", "-i", "-v", "./data/input:/data/notebook")
         python = ("docker", "run", *options, "bench-ours", "python", "-")

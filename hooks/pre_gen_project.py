@@ -8,8 +8,9 @@ from pathlib import Path
 from unicodedata import category
 
 from cookiecutter.config import get_user_config
+from slugify import slugify
 
-SAFE = "characters in one line, nothing invisible, no { before {, % or #"
+LINE = "characters in one line, nothing invisible, no { before {, % or #"
 JINJA = ["{" + mark for mark in "#%{"]  # in pieces, because this file is rendered too
 UNSEEN = "Cc Cf Cs Zl Zp"  # Unicode's categories of controls, formats, surrogates, ends of line
 
@@ -20,15 +21,12 @@ def is_line(text, longest):
     return fits and seen and not any(mark in text for mark in JINJA)
 
 
-def is_slug(text):  # always so, unless it was written into saved answers by hand
-    return text.isascii() and text == text.lower() and all(map(str.isalnum, text.split("-")))
-
-
 RULES = {  # question: its choices; or what a good answer is, and what to type instead
-    "project_name": (lambda text: is_line(text, 100), f"1 to 100 {SAFE}"),
-    "project_slug": (is_slug, "a-z, 0-9 and single hyphens, such as my-ml-project"),
-    "description": (lambda text: is_line(text, 200), f"1 to 200 {SAFE}"),
-    "author_name": (lambda text: is_line(text, 100), f"1 to 100 {SAFE}"),
+    "project_name": (lambda text: is_line(text, 100), f"1 to 100 {LINE}"),
+    # Always good, unless somebody wrote it into saved answers by hand.
+    "project_slug": (lambda text: "" != text == slugify(text, max_length=60), "a-z, 0-9, hyphens"),
+    "description": (lambda text: is_line(text, 200), f"1 to 200 {LINE}"),
+    "author_name": (lambda text: is_line(text, 100), f"1 to 100 {LINE}"),
     "python_version": ["3.13", "3.14", "3.12", "3.11"],
     "interface": ["lab", "notebook"],
     "port": (set(map(str, range(1024, 65536))).__contains__, "a number from 1024 to 65535"),

@@ -1,7 +1,9 @@
 """Fixtures of all folders: generated projects, the engine, one built image, one server."""
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -39,6 +41,20 @@ def engine():
 
 
 @pytest.fixture(scope="session")
+def bridge(engine) -> str:
+    """The address of this machine as containers see it."""
+    form = "--format={{(index .IPAM.Config 0).Gateway}}"
+    command = ["docker", "network", "inspect", "bridge", form]
+    address = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    with socket.socket() as sock:
+        try:
+            sock.bind((address, 0))
+        except OSError:
+            missing("bridge", "the engine's machine is another one, which sees no servers here")
+    return address
+
+
+@pytest.fixture(scope="session")
 def new_project(engine, bake):
     """Return a function that generates a project for the engine; all is removed at the end."""
     projects = []
@@ -62,13 +78,13 @@ def built(new_project) -> Project:
     return project
 
 
-@pytest.fixture
-def clone(built):
-    """Return a function that clones a built project into a folder of another name, with its image.
+@contextlib.contextmanager
+def clones(built: Project):
+    """Yield a function that clones a built project into a folder of another name, with its image.
 
-    The clone belongs to `uid` and, if given, `gid`; all of it is removed after the test.
+    The clone belongs to `uid` and, if given, `gid`; all of it is removed afterwards.
     """
-    clones = []
+    made = []
 
     def _clone(
         source: Project = built,
@@ -90,13 +106,27 @@ def clone(built):
                 os.chown(each, uid, uid if gid is None else gid)
         copy.data.chmod(mode)
         copy.run("docker", "tag", source.slug, copy.slug)
-        clones.append(copy)
+        made.append(copy)
         return copy
 
     yield _clone
-    for copy in clones:
+    for copy in made:
         copy.remove()
         shutil.rmtree(copy.path.parent)
+
+
+@pytest.fixture
+def clone(built):
+    """`clones` for one test."""
+    with clones(built) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def module_clone(built):
+    """`clones` for all tests of a file."""
+    with clones(built) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,23 @@
 import json
 import os
 import re
+import sys
 import urllib.request
 
 import pytest
-from support.project import ROOT, Project, free_port, is_processed
+from support.answers import ASKED
+from support.project import ROOT, TEMPLATE, Project, free_port, is_processed
 from support.terminal import CTRL_C, Terminal
 
-README = ROOT / "README.md"
 URL = r"http://(?:127\.0\.0\.1|localhost):\d+/\S*token=\w+"
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+SERVERS = ("uv run", "docker run", "docker compose up")  # they run until Ctrl-C
+LEFT_OUT = (  # of the commands in sentences
+    "docker compose down",  # after Ctrl-C there is nothing to stop,
+    "docker compose logs",  # to read,
+    "docker compose exec",  # or to enter
+    "docker system",  # is for one's own machine
+)
 
 
 def blocks(text: str) -> list[str]:
@@ -19,9 +28,13 @@ def blocks(text: str) -> list[str]:
 
 
 def commands(text: str) -> list[str]:
-    """Return each line of the shell blocks, then what stands in a sentence and starts something."""
+    """Return each line of the shell blocks, then each whole command in a sentence, in order."""
     lines = [line.strip() for block in blocks(text) for line in block.splitlines()]
-    return lines + re.findall(r"`(docker build [^`]+|docker run [^`]+|uvx --from [^`]+)`", text)
+    said = re.findall(r"`((?:docker compose run|docker build|docker run|cp|uvx) [^`]+)`", text)
+    others = re.findall(r"`((?:docker|cp|uvx) [^`]+)`", text)
+    unknown = [each for each in others if each not in said and not each.startswith(LEFT_OUT)]
+    assert unknown == [], "neither typed nor left out"
+    return lines + said
 
 
 def opens_a_page(command: str, project: Project) -> None:
@@ -46,62 +59,82 @@ def succeeds(command: str, project: Project) -> None:
 
 
 @pytest.mark.engine
-def test_the_generated_readme(new_project, tmp_path):
+def test_readme_of_a_project_holds_commands_that_work(new_project):
     """All in one project, from the first line to the last."""
     project = new_project()
-    # The machine of the tests may use port 8888, and root needs leave to start a server of its own.
-    port = project.env["JUPYTER_PORT"]
+    port = project.env["JUPYTER_PORT"]  # the machine of the tests may use port 8888
+    base = os.environ.get("BASE_IMAGE", "")
+    replaced = {
+        "127.0.0.1:8888:": f"127.0.0.1:{port}:",
+        "docker run --rm -it": f"docker run --rm -it -e JUPYTER_PORT={port}",
+        "docker build": f"docker build --build-arg BASE_IMAGE={base}" if base else "docker build",
+    }
+    typed = commands((project.path / "README.md").read_text(encoding="utf-8"))
+    for command in typed:
+        if command.startswith("uv run"):
+            continue  # below
+        for old, new in replaced.items():
+            command = command.replace(old, new)
+        (opens_a_page if command.startswith(SERVERS) else succeeds)(command, project)
+    assert len(typed) >= 8
+    assert is_processed(project.data)
+    assert list((project.data / "_pages").glob("*.html"))
+    lock = (project.path / "requirements.lock").read_text(encoding="utf-8")
+    assert len(re.findall(r"^\S+==\S+", lock, re.MULTILINE)) > 100
+
+
+@pytest.mark.notebook
+def test_readme_of_a_project_starts_jupyter_without_docker(bake, tmp_path):
+    project = bake(project_slug="without-docker")
+    # Root needs leave to start a server of its own.
     (tmp_path / "jupyter_server_config.json").write_text(
         json.dumps({"ServerApp": {"allow_root": True, "open_browser": False, "port": free_port()}})
     )
     project.env["JUPYTER_CONFIG_PATH"] = str(tmp_path)
-    base = os.environ.get("BASE_IMAGE", "official")
-    (project.path / ".env").write_text(f"BASE_IMAGE={base}\n")
-
-    typed = commands((project.path / "README.md").read_text(encoding="utf-8"))
-    for command in typed:
-        command = command.replace("127.0.0.1:8888:", f"127.0.0.1:{port}:")
-        command = command.replace("run --rm -it -v", f"run --rm -it -e JUPYTER_PORT={port} -v")
-        command = command.replace("docker build", f"docker build --build-arg BASE_IMAGE={base}")
-        serves = ("uv run", "docker run", "docker compose up")
-        if command.startswith(serves):
-            opens_a_page(command, project)
-        else:
-            succeeds(command, project)
-    assert len(typed) == 9
-    assert is_processed(project.data)
-    sbom = json.loads((project.path / "sbom.json").read_text(encoding="utf-8"))
-    lock = (project.path / "requirements.lock").read_text(encoding="utf-8")
-    locked = re.findall(r"^(\S+)==(\S+)(?: ;.*)? \\$", lock, re.MULTILINE)
-    assert len(locked) > 100
-    assert sorted((part["name"], part["version"]) for part in sbom["components"]) == sorted(locked)
+    text = (project.path / "README.md").read_text(encoding="utf-8")
+    (command,) = [line for line in commands(text) if line.startswith("uv run")]
+    # Where this machine lacks the Python that is named, uv would take it from the web.
+    opens_a_page(re.sub(r"--python \S+", f"--python {sys.executable}", command), project)
 
 
 @pytest.mark.engine
-def test_the_readme_of_the_template(engine, tmp_path):
+def test_readme_of_the_template_leads_to_the_page(engine, tmp_path):
     """From nothing to the page; `make test` is what runs this."""
-    first, start, make = blocks(README.read_text(encoding="utf-8"))
-    assert first == "uvx cookiecutter gh:org/ml-docker\n"
-    assert start == "cd my-ml-project\ndocker compose up\n"
+    first, start, make = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
     assert make == "make demo\nmake test\n"
-
     env = {"JUPYTER_PORT": str(free_port()), "COMPOSE_PROJECT_NAME": f"readme-{os.getpid()}"}
     place = Project(tmp_path, env)
     with Terminal(first.replace("gh:org/ml-docker", str(ROOT)), tmp_path) as terminal:
-        for _ in range(10):
+        for _ in ASKED:
             terminal.press(b"\r")
         assert terminal.exit_code() == 0, terminal.text
-    opens_a_page(start, place)
-    project = Project(tmp_path / "my-ml-project", env)
-    project.compose("down", "--volumes")
-    project.run("docker", "rmi", "--force", env["COMPOSE_PROJECT_NAME"])
+    folder = re.search(r"cd (\S+)", start)[1]
+    try:
+        opens_a_page(start, place)
+    finally:
+        Project(tmp_path / folder, env).remove()
+        place.run("docker", "rmi", "--force", env["COMPOSE_PROJECT_NAME"], check=False)
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("docker", ["with", "without"])
-def test_make_demo(engine, docker):
+def test_make_demo_runs_the_notebook(engine, docker):
     env = {} if docker == "with" else {"DOCKER_HOST": "unix:///nonexistent"}
     done = Project(ROOT, env).run("make", "demo")
     assert ("so the notebook runs in Docker" in done.stdout) == (docker == "with")
     assert (ROOT / ".demo/my-ml-project/data/input/out.ipynb").exists()
     assert "name,seller,offerType,price" in done.stdout
+
+
+def test_links_between_pages_lead_somewhere():
+    """Every relative link of the template's own pages, and each link of a project to them."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    links = []
+    for page in pages:
+        found = LINK.findall(page.read_text(encoding="utf-8"))
+        links += [(page.parent / link, page) for link in found]
+    for page in TEMPLATE.rglob("*.md"):
+        said = re.findall(r"org/ml-docker/blob/main/([^)#]+)", page.read_text(encoding="utf-8"))
+        links += [(ROOT / link, page) for link in said]
+    assert len(links) > 20
+    assert [(str(link), page.name) for link, page in links if not link.exists()] == []

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from notebooks import Run, environment, papermill
+from support.image import installed
+from support.notebooks import Run, environment, papermill
 from support.project import Project, missing
-from test_build import installed
 
 TORCH = "torch==2.13.0+cpu"
 NOTEBOOK = "train_network.ipynb"
@@ -57,7 +57,7 @@ def services(project: Project) -> dict[str, dict]:
 @pytest.mark.parametrize(
     ("cluster", "computing"), [("none", {"notebook"}), ("dask", {"notebook", "worker"})]
 )
-def test_the_setting_gives_the_cards_to_what_computes_and_changes_nothing_else(
+def test_nvidia_setting_gives_the_cards_to_what_computes_and_changes_nothing_else(
     engine, bake, cluster, computing
 ):
     project = bake(accelerator="nvidia", cluster=cluster)
@@ -74,7 +74,7 @@ def test_the_setting_gives_the_cards_to_what_computes_and_changes_nothing_else(
 
 
 @pytest.mark.engine
-def test_a_machine_without_a_card_starts_and_says_what_is_missing_if_told_to_give_one(
+def test_nvidia_card_that_is_missing_is_named_and_without_the_setting_all_starts(
     built, new_project
 ):
     """The small image of the default project stands in for the large one."""
@@ -135,7 +135,7 @@ def errors(run: Run) -> list[int]:
 
 
 @pytest.mark.notebook
-def test_the_network_trains_on_the_processor_and_beats_the_median(trained):
+def test_nvidia_network_trains_on_the_processor_and_beats_the_median(trained):
     assert trained.code == 0, trained.stderr
     outputs = [output for cell in trained.cells for output in cell.get("outputs", [])]
     assert {output.get("name", "stdout") for output in outputs} == {"stdout"}
@@ -152,7 +152,7 @@ def test_the_network_trains_on_the_processor_and_beats_the_median(trained):
 
 
 @pytest.mark.notebook
-def test_each_reason_is_said_in_words(torch_python, trained):
+def test_nvidia_reasons_for_the_processor_are_said_in_words(torch_python, trained):
     first = next(cell for cell in trained.cells if cell["cell_type"] == "code")
     cases = {
         ("Found no NVIDIA driver on your system. Please …", False):
@@ -184,7 +184,9 @@ def test_each_reason_is_said_in_words(torch_python, trained):
         ("a,price\n1,2\n", "source mine.csv has no column yearOfRegistration, powerPS, kilometer"),
     ],
 )
-def test_a_wrong_table_is_one_sentence(torch_python, data, tmp_path, table, sentence):
+def test_nvidia_notebook_refuses_a_wrong_table_in_one_sentence(
+    torch_python, data, tmp_path, table, sentence
+):
     (tmp_path / "mine.csv").write_text(table)
     run = papermill(torch_python, data / NOTEBOOK, tmp_path, source="mine.csv")
     assert run.code != 0
@@ -193,7 +195,7 @@ def test_a_wrong_table_is_one_sentence(torch_python, data, tmp_path, table, sent
 
 @pytest.mark.engine
 @pytest.mark.nvidia
-def test_the_image_with_cuda(new_project):
+def test_nvidia_image_with_cuda(new_project):
     """Built for real: complete, the reason said, the notebook runs, data loads in parallel."""
     project = new_project(accelerator="nvidia")
     project.compose("build", "notebook")

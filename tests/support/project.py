@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,15 @@ PAPERMILL = ("papermill", "process_cars.ipynb", "out.ipynb")
 # A notebook of a second's work, for tests in which the sample's models have no part.
 QUICK = "import pandas, matplotlib.pyplot as plt; plt.plot([1]); open('made.txt', 'w').close()"
 RUN_QUICK = ("papermill", "quick.ipynb", "-")
-# The rights of all processes of a container but the health check, which the engine starts as root.
-SHOW_RIGHTS = (
-    "for process in /proc/[0-9]*; do grep -qsE 'healthy|qzxE' $process/cmdline"
-    " || grep -hsE '^(Uid|Cap|NoNewPrivs)' $process/status; done; true"
-)
+# The rights of process 1 of a container and of all that it has started; not those of the engine's
+# own commands, the health check among them, which begin as root.
+SHOW_RIGHTS = """
+show() {
+    grep -E '^(Uid|Cap|NoNewPrivs)' /proc/$1/status
+    for child in $(cat /proc/$1/task/*/children); do show $child; done
+}
+show 1 2>/dev/null; true
+"""
 # What it prints of processes without any, but for the user.
 NO_RIGHTS = {
     *((f"Cap{kind}:", "0" * 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")),
@@ -92,6 +97,34 @@ class Project:
 
     def compose(self, *args: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
         return self.run("docker", "compose", *args, check=check, **env)
+
+    def inside(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run a command in a new container."""
+        return self.compose("run", "--rm", "-T", "notebook", *command, check=check)
+
+    def shell(self, script: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run a script in the running container, in the shell that README.md names."""
+        command = ("exec", "-T", "notebook", "entrypoint", "bash", "-c", script)
+        return self.compose(*command, check=check)
+
+    def up(self) -> None:
+        """Start the notebook of a built project and wait until its server answers.
+
+        (`up --wait` would wait for the next turn of the health check.)
+        """
+        self.compose("up", "--detach", "--no-build", "notebook")
+        self.shell("until healthy; do sleep 0.2; done 2>/dev/null")
+
+    def api(self, method: str, path: str, content: object = None):
+        """Ask the server, as its page does; return its answer. JUPYTER_TOKEN must be set."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.env['JUPYTER_PORT']}/{path}",
+            method=method,
+            headers={"Authorization": f"token {self.env['JUPYTER_TOKEN']}"},
+            data=None if content is None else json.dumps(content).encode(),
+        )
+        with urllib.request.urlopen(request) as answer:
+            return json.loads(answer.read() or "null")
 
     def notebook(self, name: str, *cells: str) -> None:
         """Write a notebook with these code cells into data/input."""

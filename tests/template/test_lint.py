@@ -7,11 +7,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import yaml
+from support.answers import CHOICES
+from support.git import git
 from support.project import ROOT, TEMPLATE, Project
 
-QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 PAIRS = [("interface", "python_version"), ("cluster", "accelerator")]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+RUFF = ("--isolated", "--line-length=100")
 
 
 def passes(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -20,17 +23,26 @@ def passes(*command: str | Path, cwd: Path = ROOT) -> None:
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 
-def test_ruff_on_the_template():
+def scripts(paths: list[Path], language: str) -> list[Path]:
+    """Return the files that start with a line such as `#!/bin/bash`, of this language."""
+    heads = {path: path.read_bytes().partition(b"\n")[0] for path in paths}
+    found = [p for p, head in heads.items() if head[:2] == b"#!" and language.encode() in head]
+    assert found, language
+    return found
+
+
+def test_lint_python_of_the_template():
     passes("ruff", "check", ".")
     passes("ruff", "format", "--check", ".")
 
 
-def test_shellcheck_on_the_template():
-    scripts = [p for p in (ROOT / ".ci").iterdir() if p.read_text().startswith("#!/bin/")]
-    passes("shellcheck", *scripts, TEMPLATE / "entrypoint")
+def test_lint_scripts_of_the_template():
+    files = [ROOT / name for name in git(ROOT, "ls-files", "-z").split("\0") if name]
+    own = [path for path in files if path.is_file() and TEMPLATE not in path.parents]
+    passes("shellcheck", *scripts(own, "sh"))
 
 
-def test_workflows_of_the_template():
+def test_lint_workflows_of_the_template():
     assert WORKFLOWS
     passes("actionlint", *WORKFLOWS)
     passes("zizmor", "--offline", "--quiet", *WORKFLOWS)
@@ -40,7 +52,7 @@ def test_workflows_of_the_template():
 @pytest.fixture(scope="session")
 def every_file(bake) -> dict[str, list[Path]]:
     """The files of every combination of each pair, by name: of files with the same content one."""
-    more, fewer = (itertools.product(*map(QUESTIONS.get, pair)) for pair in PAIRS)
+    more, fewer = (itertools.product(*map(CHOICES.get, pair)) for pair in PAIRS)
     found = {}
     for first, second in zip(more, itertools.cycle(fewer), strict=False):
         values = zip(itertools.chain(*PAIRS), first + second, strict=True)
@@ -52,53 +64,79 @@ def every_file(bake) -> dict[str, list[Path]]:
     return {name: list(same.values()) for name, same in found.items()}
 
 
-def of_kind(every_file: dict[str, list[Path]], pattern: str) -> list[Path]:
-    """Return the files whose name matches a pattern; there must be some."""
-    paths = [path for name, same in every_file.items() if fnmatch(name, pattern) for path in same]
-    assert paths, pattern
+def of_kind(every_file: dict[str, list[Path]], *patterns: str) -> list[Path]:
+    """Return the files whose name matches one of the patterns; each must find some."""
+    paths = []
+    for pattern in patterns:
+        found = [path for name in every_file if fnmatch(name, pattern) for path in every_file[name]]
+        assert found, pattern
+        paths += found
     return paths
 
 
-def test_notebooks_and_scripts_of_every_combination(every_file):
-    notebooks = of_kind(every_file, "*.ipynb")
-    ruff = ("--isolated", "--line-length=100")
-    passes("ruff", "check", *ruff, "--select=E,F,I,B,UP,SIM", *notebooks)
-    passes("ruff", "format", *ruff, "--check", *notebooks)
-    passes("shellcheck", *of_kind(every_file, "*.sh"))
+def test_lint_python_and_notebooks_as_generated(every_file):
+    python = of_kind(every_file, "*.py", "*.ipynb")
+    python += scripts(of_kind(every_file, "docker/*"), "python")
+    passes("ruff", "check", *RUFF, "--select=E,F,I,B,UP,SIM,RUF100", *python)
+    passes("ruff", "format", *RUFF, "--check", *python)
 
 
-def test_dockerfiles_of_every_combination(every_file):
+def test_lint_scripts_as_generated(every_file):
+    passes("shellcheck", *scripts(of_kind(every_file, "docker/*"), "sh"))
+
+
+def test_lint_dockerfiles_as_generated(every_file):
     dockerfiles = of_kind(every_file, "Dockerfile")
-    assert len(dockerfiles) >= len(QUESTIONS["interface"]) * len(QUESTIONS["python_version"])
-    # `cd` within one step, words on purpose, a mount that cannot be missing; in each pipe the
-    # command that can fail is the last one, and Podman's format knows no SHELL.
-    ignored = [f"--ignore={rule}" for rule in ("DL3003", "DL4006", "SC2046", "SC2155")]
-    passes("hadolint", *ignored, *dockerfiles)
+    assert len(dockerfiles) >= len(CHOICES["interface"]) * len(CHOICES["python_version"])
+    # `cd` within one step, words on purpose; in each pipe the command that can fail is the last
+    # one, and Podman's format knows no SHELL; packages come in Debian's versions.
+    rules = ("DL3003", "DL3008", "DL4006", "SC2046", "SC2086")
+    passes("hadolint", *(f"--ignore={rule}" for rule in rules), *dockerfiles)
 
 
-def test_workflows_and_schemas_of_every_combination(every_file):
+def test_lint_workflows_as_generated(every_file):
     workflows = of_kind(every_file, ".github/workflows/*.yml")
     passes("actionlint", *workflows)
     for folder in {path.parents[1] for path in workflows}:
         passes("zizmor", "--offline", "--quiet", "--persona=pedantic", folder)
-    for schema, files in {
-        "compose-spec": of_kind(every_file, "docker-compose*.yml")
-        + of_kind(every_file, "swarm.yml"),
-        "github-workflows": workflows,
-        "dependabot": of_kind(every_file, ".github/dependabot.yml"),
+
+
+def test_lint_settings_as_generated(every_file):
+    for schema, patterns in {
+        "compose-spec": ["docker-compose*.yml", ".devcontainer/*.yml", "swarm.yml"],
+        "github-workflows": [".github/workflows/*.yml"],
+        "dependabot": [".github/dependabot.yml"],
     }.items():
+        files = of_kind(every_file, *patterns)
         passes("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    for path in of_kind(every_file, "*.yml", "*.yaml"):
+        list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    for path in of_kind(every_file, "*.json", "*.ipynb"):
+        json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.engine
-def test_compose_accepts_every_combination(engine, every_file):
-    for path in of_kind(every_file, "docker-compose.yml"):
-        done = Project(path.parent).compose("--profile", "*", "config", "--quiet")
-        assert done.stderr == "", path.read_text()
+@pytest.mark.parametrize("choices", [{}, {"cluster": "dask", "accelerator": "nvidia"}])
+def test_compose_accepts_its_files_in_every_combination(engine, bake, choices):
+    project = bake(**choices)
+    more = ["docker-compose.nvidia.yml", ".devcontainer/docker-compose.yml"]
+    more = [name for name in more if (project.path / name).exists()]
+    assert len(more) == len(choices) / 2 + 1
+    for count in range(len(more) + 1):
+        for names in itertools.combinations(more, count):
+            files = [f"--file={name}" for name in ("docker-compose.yml", *names)]
+            done = project.compose(*files, "--profile", "*", "config", "--quiet")
+            assert done.stderr == "", names
 
 
 @pytest.mark.engine
-def test_docker_stack_accepts_every_combination(engine, every_file):
+def test_compose_publishes_the_port_that_was_answered(engine, bake):
+    done = bake(port="9000").compose("config")
+    assert 'published: "9000"' in done.stdout
+
+
+@pytest.mark.engine
+def test_swarm_file_is_accepted_and_says_what_it_needs(engine, every_file):
     for path in of_kind(every_file, "swarm.yml"):
         env = {"IMAGE": "x", "MEMORY_LIMIT": "8g"}
         done = Project(path.parent, env).run("docker", "stack", "config", "--compose-file", path)
@@ -107,9 +145,3 @@ def test_docker_stack_accepts_every_combination(engine, every_file):
             project = Project(path.parent, env | {needed: ""})
             done = project.run("docker", "stack", "config", "--compose-file", path, check=False)
             assert f"required variable {needed} is missing" in done.stderr
-
-
-@pytest.mark.engine
-def test_compose_publishes_the_port_that_was_answered(engine, bake):
-    done = bake(port="9000").compose("config")
-    assert 'published: "9000"' in done.stdout

@@ -1,25 +1,28 @@
-"""A project follows the template, by git alone or with cruft, and its owner's changes stay."""
+"""A project follows the template, by git alone or with cruft, and its owner's changes stay.
+
+What is typed stands in docs/updating.md.
+"""
 
 import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
 import pytest
-from support.project import ROOT, TEMPLATE
+from support.git import commit, git, identity
+from support.project import ROOT, TEMPLATE, Project, is_processed, missing
 
 HOSTILE = """it's "Größe" \\ $HOME `id` # 🚗"""
 ANSWERS = dict.fromkeys(["project_name", "description", "author_name"], HOSTILE)
 ANSWERS["project_slug"] = "mine"
 NOTEBOOK = "data/input/process_cars.ipynb"
-FIRST = "e8d4716"  # the first release, whose folder had another name
 MINE = {  # file: what the owner wrote into it
     "README.md": "My own words.",
     "Dockerfile": "ENV MINE=1",
-    "requirements.txt": "polars",
+    "requirements.txt": "polars==1.35.0",
+    "apt.txt": "git  # mine",
     NOTEBOOK: "My own cell.",
 }
 THEIRS = {  # file: what a newer template writes into it
@@ -27,36 +30,32 @@ THEIRS = {  # file: what a newer template writes into it
     "new.md": HOSTILE,
     NOTEBOOK: "A cell of theirs.",
 }
+KEPT = {  # files of the owner's own
+    "data/input/helpers.py": "x = 1\n",
+    "data/input/big.csv": "not in git",
+    ".env": "JUPYTER_PORT=8899\n",
+}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Return a function that runs a command in a folder, as somebody whose home is empty."""
-    home = tmp_path_factory.mktemp("home")
-    env = {
-        **os.environ, "HOME": str(home), "USERPROFILE": str(home), "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_AUTHOR_NAME": "x", "GIT_AUTHOR_EMAIL": "x@example.org",
-        "GIT_COMMITTER_NAME": "x", "GIT_COMMITTER_EMAIL": "x@example.org",
-        "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
-    }  # fmt: skip
-
-    def _run(folder, *command, fails=False, typed=None):
-        done = subprocess.run(
-            command, cwd=folder, env=env, input=typed, capture_output=True, encoding="utf-8"
-        )
-        assert fails or done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return _run
+def run(folder, command, fails=False, typed=None):
+    """Run a command as somebody whose home is empty, with the tools of these tests."""
+    home = folder.parent / "home"
+    home.mkdir(exist_ok=True)
+    tools = os.path.dirname(sys.executable)
+    env = identity(home) | {"PATH": tools + os.pathsep + os.environ["PATH"]}
+    done = subprocess.run(
+        command, cwd=folder, env=env, input=typed, capture_output=True, encoding="utf-8"
+    )
+    assert fails or done.returncode == 0, done.stdout + done.stderr
 
 
-def commit(run, folder, tag):
-    """Commit all that is in the folder, and give it a tag."""
-    if not (folder / ".git").exists():
-        run(folder, "git", "init", "-q", "-b", "main")
-    run(folder, "git", "add", "-A")
-    run(folder, "git", "commit", "-qm", tag)
-    run(folder, "git", "tag", tag)
+def blocks(part):
+    """Return the shell blocks of a part of docs/updating.md, each as its lines."""
+    page = (ROOT / "docs/updating.md").read_text(encoding="utf-8")
+    text = page.partition(f"\n## {part}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert found, part
+    return [block.splitlines() for block in found]
 
 
 def write_cell(file, place, text):
@@ -66,108 +65,88 @@ def write_cell(file, place, text):
 
 
 @pytest.fixture(scope="module")
-def template(run, tmp_path_factory):
-    """The template in git: the first release (if the history is here), today's, a newer one."""
-    folder = tmp_path_factory.mktemp("template")
-    if not subprocess.run(["git", "cat-file", "-e", FIRST], cwd=ROOT).returncode:
-        archive = folder.parent / "first.tar"
-        run(ROOT, "git", "archive", f"--output={archive}", FIRST, "--", ":!docs", ":!tests")
-        run(folder, "tar", "-xf", str(archive))
-        (folder / ".gitignore").unlink()
-        commit(run, folder, "first")
-        run(folder, "git", "rm", "-rq", ".")
-    shutil.copy(ROOT / "cookiecutter.json", folder)
-    for part in ("hooks", "templates", TEMPLATE.name):
-        ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-        shutil.copytree(ROOT / part, folder / part, ignore=ignore)
-    run(folder, "git", "init", "-q", "-b", "main")
-    run(folder, "git", "add", "--force", ".")  # the project's .gitignore is not for us
-    commit(run, folder, "now")
-    inside = folder / TEMPLATE.name
+def newer(template):
+    """The template with one commit more, of the tag `newer`."""
+    inside = template / TEMPLATE.name
     with (inside / "Dockerfile").open("a", encoding="utf-8") as file:
         file.write("ENV THEIRS=1\n")
     (inside / "new.md").write_text("{{ cookiecutter.description }}\n", encoding="utf-8")
     (inside / ".gitattributes").unlink()
     write_cell(inside / NOTEBOOK, -1, THEIRS[NOTEBOOK])
-    commit(run, folder, "newer")
-    return folder
+    commit(template, "newer")
+    git(template, "tag", "newer")
+    return template
 
 
-def generate(run, template, folder, version, way="git", **more):
-    """Make a project of a version of the template."""
+def generate(template, folder, version, way="git", **more):
+    """Make a project of a version of the template, which is no repository yet."""
+    if version not in git(template, "tag").split():
+        missing("history", f"the commit of {version} is not in this clone")
+    folder.mkdir(exist_ok=True)
+    answers = {**ANSWERS, **more}
     if way == "cruft":
-        texts = json.dumps({**ANSWERS, **more})
-        run(folder, "cruft", "create", "-y", "--extra-context", texts, "-c", version, str(template))
+        command = ["cruft", "create", "-y", "--extra-context", json.dumps(answers), "-c", version]
+        run(folder, [*command, str(template)])
     else:
-        texts = [f"{key}={text}" for key, text in {**ANSWERS, **more}.items()]
-        made = [
-            "cookiecutter",
-            "--no-input",
-            "--checkout",
-            version,
-            f"git+{template.as_uri()}",
-            *texts,
-        ]
-        run(folder, *made)
+        texts = [f"{key}={text}" for key, text in answers.items()]
+        command = ["cookiecutter", "--no-input", "--checkout", version]
+        run(folder, [*command, f"git+{template.as_uri()}", *texts])
     return folder / "mine"
 
 
-def change(run, project):
+def change(project):
     """What an owner does in the first weeks."""
     write_cell(project / NOTEBOOK, 0, MINE[NOTEBOOK])
     for name in ("README.md", "Dockerfile"):
         head, line, rest = (project / name).read_text(encoding="utf-8").partition("\n\n")
         (project / name).write_text(f"{head}\n{MINE[name]}{line}{rest}", encoding="utf-8")
-    with (project / "requirements.txt").open("a", encoding="utf-8") as file:
-        file.write("polars\n")
-    shutil.copy(project / NOTEBOOK, project / "data/input/mine.ipynb")
-    (project / "data/input/big.csv").write_text("not in git")
-    commit(run, project, "changed")
+    for name in ("requirements.txt", "apt.txt"):
+        with (project / name).open("a", encoding="utf-8") as file:
+            file.write(MINE[name] + "\n")
+    for name, text in KEPT.items():
+        (project / name).write_text(text)
+    commit(project, "changed")
 
 
-def update(run, template, project, way, **more):
-    """Type what the README says; a conflict is no failure."""
+def update(template, project, way, **more):
+    """Type what the page says; a conflict is no failure."""
     if way == "cruft":
         more = ["--variables-to-update", json.dumps(more)] if more else []
-        run(project, "cruft", "update", "-y", *more)
+        (line,) = blocks("With cruft")[1]
+        run(project, [*shlex.split(line)[1:], "-y", *more])
         return
-    readme = (TEMPLATE / "README.md").read_text(encoding="utf-8").partition("## Update")[2]
-    block = re.search(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)[1]
-    block = block.replace("{{ cookiecutter.project_slug }}", "mine").replace("COMMIT", "start")
-    for line in block.splitlines():
+    (lines,) = blocks("With git alone")
+    for line in lines:
+        line = line.replace("my-ml-project", "mine").replace("COMMIT", "start")
         command = shlex.split(line.replace("gh:org/ml-docker", f"git+{template.as_uri()}"))
         if command[0] == "uvx":
             texts = [f"{key}={text}" for key, text in {**ANSWERS, **more}.items()]
             command = [*command[1:], "--no-input", *texts]
-        run(project, *command, fails=command[1] == "merge")
+        run(project, command, fails=command[1] == "merge")
 
 
 def files(project):
     """Return the bytes of each file that git has or would take, by name."""
-    listed = run_git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    listed = git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     return {name: (project / name).read_bytes() for name in listed.split("\0") if name}
 
 
-def run_git(folder, *command):
-    done = subprocess.run(["git", *command], cwd=folder, capture_output=True, check=True)
-    return done.stdout.decode()
+WAYS = ["git", "cruft"]
+VERSIONS = [("0.1.0", "git"), *((version, way) for version in ("second", "now") for way in WAYS)]
 
 
-@pytest.mark.parametrize("way", ["git", "cruft"])
-@pytest.mark.parametrize("version", ["first", "now"])
-def test_an_update_brings_the_new_and_keeps_what_the_owner_changed(
-    run, template, tmp_path, version, way
-):
-    if version not in run(template, "git", "tag").split():
-        pytest.skip(f"{FIRST} is not in this clone")
-    project = generate(run, template, tmp_path, version, way)
-    commit(run, project, "start")
+@pytest.mark.parametrize(("version", "way"), VERSIONS)
+def test_update_brings_the_new_and_keeps_what_the_owner_changed(newer, tmp_path, version, way):
+    project = generate(newer, tmp_path / "a", version, way)
+    if not (project / "apt.txt").exists():
+        (project / "apt.txt").touch()  # version 0.1.0 had none
+    commit(project, "start")
+    git(project, "tag", "start")
     before = set(files(project))
-    change(run, project)
-    update(run, template, project, way)
-    (tmp_path / "fresh").mkdir()
-    fresh = generate(run, template, tmp_path / "fresh", "newer")
-    run(fresh, "git", "init", "-q")
+    change(project)
+    update(newer, project, way)
+    fresh = generate(newer, tmp_path / "fresh", "newer")
+    git(fresh, "init", "--quiet")
 
     after, new = files(project), files(fresh)
     assert {name for name in new if name not in MINE and after.get(name) != new[name]} == set()
@@ -178,36 +157,38 @@ def test_an_update_brings_the_new_and_keeps_what_the_owner_changed(
             assert text in after[name].decode(), name
         assert not [name for name in MINE if b"\n<<<<<<< " in after[name]]
         json.loads(after[NOTEBOOK])
-    assert "data/input/mine.ipynb" in after
-    assert (project / "data/input/big.csv").read_text() == "not in git"
+    for name, text in KEPT.items():
+        assert (project / name).read_text() == text
     gone = before - set(new) - {".cruft.json"}
     assert ".gitattributes" in gone and not gone & set(after)
+    assert version != "second" or {"entrypoint.sh", "uv.txt"} <= gone
     assert not list(project.rglob("*.rej"))
 
 
-@pytest.mark.parametrize("way", ["git", "cruft"])
-def test_where_both_changed_the_same_line_both_stay(run, template, tmp_path, way):
+@pytest.mark.parametrize("way", WAYS)
+def test_update_leaves_both_where_both_changed_the_same_line(newer, tmp_path, way):
     """The owner decides."""
-    project = generate(run, template, tmp_path, "now", way)
-    commit(run, project, "start")
+    project = generate(newer, tmp_path / "a", "now", way)
+    commit(project, "start")
+    git(project, "tag", "start")
     with (project / "Dockerfile").open("a", encoding="utf-8") as file:
         file.write("ENV MINE=1\n")
-    commit(run, project, "changed")
-    update(run, template, project, way)
+    commit(project, "changed")
+    update(newer, project, way)
     text = (project / "Dockerfile").read_text(encoding="utf-8")
     assert "ENV MINE=1" in text and "ENV THEIRS=1" in text and "<<<<<<<" in text
 
 
-@pytest.mark.parametrize("way", ["git", "cruft"])
-def test_a_cluster_can_be_added_later(run, template, tmp_path, way):
-    """The same template with another answer: the owner's changes stay, the cluster comes."""
-    project = generate(run, template, tmp_path, "now", way)
-    commit(run, project, "start")
-    change(run, project)
-    update(run, template, project, way, cluster="dask")
-    (tmp_path / "fresh").mkdir()
-    fresh = generate(run, template, tmp_path / "fresh", "newer", cluster="dask")
-    run(fresh, "git", "init", "-q")
+@pytest.mark.parametrize("way", WAYS)
+def test_update_with_another_answer_adds_a_cluster(newer, tmp_path, way):
+    """The owner's changes stay, the cluster comes."""
+    project = generate(newer, tmp_path / "a", "now", way)
+    commit(project, "start")
+    git(project, "tag", "start")
+    change(project)
+    update(newer, project, way, cluster="dask")
+    fresh = generate(newer, tmp_path / "fresh", "newer", cluster="dask")
+    git(fresh, "init", "--quiet")
     after, new = files(project), files(fresh)
     assert set(new) <= set(after)
     assert after["requirements.lock"] == new["requirements.lock"]
@@ -215,10 +196,49 @@ def test_a_cluster_can_be_added_later(run, template, tmp_path, way):
         assert text in after[name].decode() and "\n<<<<<<< " not in after[name].decode(), name
 
 
-def test_a_project_made_without_cruft_can_be_linked_later(run, template, tmp_path):
-    project = generate(run, template, tmp_path, "now")
-    commit(run, project, "start")
-    run(project, "cruft", "link", "--checkout", "now", str(template), typed="Mine\n" + "\n" * 10)
-    commit(run, project, "link")
-    run(project, "cruft", "update", "-y")
+def test_update_with_cruft_of_a_project_that_was_made_without(newer, tmp_path):
+    project = generate(newer, tmp_path / "a", "now")
+    commit(project, "start")
+    link, *rest = map(shlex.split, blocks("With cruft")[0])
+    link = [str(newer) if word.startswith("https:") else word for word in link[1:]]
+    link[link.index("VERSION")] = "now"
+    run(project, link, typed="Mine\n" + "\n" * 10)
+    for command in rest:
+        run(project, command)
+    update(newer, project, "cruft")
     assert "ENV THEIRS=1" in (project / "Dockerfile").read_text(encoding="utf-8")
+
+
+@pytest.mark.engine
+def test_update_of_the_second_edition_builds_and_runs(engine, template, tmp_path):
+    """All of the page by git, with a library, a Debian package and a lock of the owner's."""
+    path = generate(template, tmp_path / "a", "second").rename(
+        tmp_path / "a" / f"updated-{os.getpid()}"
+    )
+    commit(path, "start")
+    git(path, "tag", "start")
+    change(path)
+    (path / "Dockerfile").write_bytes(
+        (path / "Dockerfile").read_bytes().replace(b"ENV MINE=1\n", b"")
+    )
+    (path / "requirements.lock").write_text("# of mine\n")
+    commit(path, "mine")
+    git(template, "checkout", "--quiet", "now")
+    update(template, path, "git")
+    for name in ("requirements.txt", "apt.txt"):
+        text = (path / name).read_text(encoding="utf-8")
+        (path / name).write_text(re.sub(r"^(<{7}|={7}|>{7}).*\n", "", text, flags=re.MULTILINE))
+    for name in (NOTEBOOK, "README.md"):
+        git(path, "checkout", "template", name)
+    (lines,) = blocks("Afterwards")
+    project = Project(path, identity(tmp_path))
+    try:
+        for line in lines[:-1]:
+            project.run(*shlex.split(line))
+        assert "\npolars==1.35.0 " in (path / "requirements.lock").read_text()
+        assert lines[-1] == "docker compose up --build"
+        command = ("papermill", "process_cars.ipynb", "out.ipynb")
+        project.compose("run", "--rm", "--build", "notebook", *command)
+        assert is_processed(project.data)
+    finally:
+        project.remove()

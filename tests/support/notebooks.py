@@ -33,7 +33,7 @@ class Run(NamedTuple):
         return next(cell["outputs"] for cell in self.cells if cell["id"] == cell_id)
 
 
-def environment(project: Project) -> Path:
+def environment(project: "Project") -> Path:
     """Return the Python of an environment made from the project's lock; kept between test runs."""
     requirements, lock = (project.path / f"requirements.{kind}" for kind in ("txt", "lock"))
     key = hashlib.sha256(requirements.read_bytes() + lock.read_bytes() + sys.version.encode())

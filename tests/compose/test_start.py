@@ -1,0 +1,195 @@
+"""From `docker compose up` to the end: the printed address, the token, health, stopping."""
+
+import http.client
+import re
+import shutil
+import socket
+import time
+import urllib.request
+
+import pytest
+from support.project import Project, inspect, wait_until
+from support.servers import Relay, serving
+from support.terminal import CTRL_C, Terminal
+
+pytestmark = pytest.mark.engine
+LINE = r"(\x1b\[2K)?Open http://127\.0\.0\.1:\d+/\?token=\w{48} in your browser\. .*\n"
+
+
+def state(project: Project) -> dict:
+    return inspect(project.container())["State"]
+
+
+def test_start_prints_one_line_whose_address_opens_the_lab(running):
+    assert re.fullmatch(LINE, running.start_log), running.start_log
+    url = running.printed_url()
+    assert url.startswith(f"http://127.0.0.1:{running.env['JUPYTER_PORT']}/")
+    with urllib.request.urlopen(url) as page:
+        assert page.url.split("?")[0].endswith("/lab")
+        assert "JupyterLab" in page.read().decode()
+
+
+def test_start_opens_notebook_7_where_it_was_chosen(notebook_7):
+    with urllib.request.urlopen(notebook_7.printed_url()) as page:
+        assert page.url.split("?")[0].endswith("/tree")
+
+
+def test_start_of_two_clones_side_by_side(running, clone):
+    second = clone()
+    urls = {running.printed_url(), second.start()}
+    assert len(urls) == 2
+    for url in urls:
+        assert urllib.request.urlopen(url).status == 200
+
+
+def test_start_in_a_path_with_blanks_and_colons(clone):
+    project = clone()
+    odd = project.path.parent / "a folder: mine" / project.slug
+    odd.parent.mkdir()
+    shutil.move(project.path, odd)
+    moved = Project(odd, project.env)
+    try:
+        assert "process_cars.ipynb" in moved.inside("ls").stdout
+        moved.compose("run", "--rm", "lock", "--help")
+    finally:
+        shutil.move(odd, project.path)
+
+
+def test_start_on_a_taken_port_names_it(clone):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        project = clone(JUPYTER_PORT=port)
+        done = project.compose("up", "--detach", "notebook", check=False)
+    assert done.returncode != 0
+    assert port in done.stderr and "address already in use" in done.stderr
+    assert "address already in use" in (project.path / "README.md").read_text(encoding="utf-8")
+
+
+def test_start_says_what_cannot_be_written_to(clone):
+    project = clone(uid=20345)
+    (project.data / "large").symlink_to("/mnt/large")  # the engine's affair, said by nobody
+    (project.data / "of_root.csv").write_text("x")
+    project.start()
+    said = "of_root.csv cannot be written to. If that is wrong: sudo chown -R 20345 data/input\n"
+    assert said in project.logs() and "large" not in project.logs()
+    (project.path / "docker-compose.override.yml").write_text(
+        "services: {notebook: {volumes: ['./data/input:/data/notebook:ro']}}\n"
+    )
+    project.start()
+    assert "/data/notebook cannot be written to." in project.logs()
+
+
+def test_start_for_the_neighbours_prints_an_address_for_them(clone, bridge):
+    project = clone(JUPYTER_BIND="0.0.0.0")
+    project.up()
+    assert "On other computers" in project.logs()
+    address = project.printed_url().replace("127.0.0.1", bridge)
+    assert urllib.request.urlopen(address).status == 200
+    project.env["JUPYTER_BIND"] = bridge
+    project.up()
+    assert f"http://{bridge}:" in project.printed_url()
+
+
+@pytest.mark.parametrize("base", ["/team/", "team"])
+def test_start_behind_a_reverse_proxy(clone, base):
+    project = clone(BASE_URL=base)
+    project.up()
+    port = project.env["JUPYTER_PORT"]
+    address, token = project.printed_url().split("?")
+    assert address == f"http://127.0.0.1:{port}/team/"
+
+    class Proxy(Relay):
+        def address(self) -> str | None:
+            if self.path.startswith("/team/"):
+                return f"http://127.0.0.1:{port}{self.path}"
+            return self.send_error(404)
+
+    with serving(Proxy) as proxy, urllib.request.urlopen(f"{proxy}/team/lab?{token}") as page:
+        assert '"baseUrl": "/team/"' in page.read().decode()
+
+
+def test_token_is_new_with_each_container_unless_it_is_set(clone):
+    project = clone()
+    first = project.start()
+    project.compose("down")
+    second = project.start()
+    assert first != second and first.split("token")[0] == second.split("token")[0]
+    (project.path / ".env").write_text("JUPYTER_TOKEN=open-sesame\n")
+    url = project.start()
+    assert url == f"http://127.0.0.1:{project.env['JUPYTER_PORT']}/?token=open-sesame"
+    assert urllib.request.urlopen(url).status == 200
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_token_is_asked_for_by_everything(running, token):
+    headers = {"Authorization": f"token {token}"} if token else {}
+    upgrade = headers | {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    requests = [
+        ("GET", "/api/contents/cars_sampled.csv", headers),
+        ("PUT", "/api/contents/mine.txt", headers),
+        ("GET", "/files/cars_sampled.csv", headers),
+        ("POST", "/api/kernels", headers),
+        ("POST", "/api/terminals", headers),
+        ("POST", "/api/shutdown", headers),
+        ("GET", "/lab", headers),
+        ("GET", "/terminals/websocket/1", upgrade),
+        ("GET", "/api/kernels/00000000-0000-0000-0000-000000000000/channels", upgrade),
+    ]
+    for method, path, with_headers in requests:
+        connection = http.client.HTTPConnection("127.0.0.1", int(running.env["JUPYTER_PORT"]))
+        connection.request(method, path, headers=with_headers)
+        answer = connection.getresponse()
+        refused = answer.status in (401, 403) or "/login" in answer.headers.get("Location", "")
+        assert refused, (method, path, answer.status)
+        connection.close()
+
+
+def test_health_is_that_of_the_server_from_the_start_to_a_hang(clone):
+    project = clone()
+    with (project.path / "docker/jupyter_server_config.py").open("a") as file:
+        file.write("import time\ntime.sleep(7)\n")  # the first check comes after 5 s
+    project.compose("up", "--detach", "--wait", "--no-build", "notebook")
+    assert urllib.request.urlopen(project.printed_url()).status == 200
+    project.shell("kill -STOP $(grep -l '[b]in/jupyter-lab' /proc/[0-9]*/cmdline | cut -d/ -f3)")
+    wait_until(lambda: state(project)["Health"]["Status"] == "unhealthy", 120, "unhealthy")
+    project.run("docker", "kill", project.container())
+
+
+def test_health_of_a_run_without_a_server_is_good(built):
+    name = f"{built.slug}-run"
+    built.run("docker", "run", "--detach", "--name", name, built.slug, "sleep", "60")
+    try:
+        wait_until(lambda: inspect(name)["State"]["Health"]["Status"] == "healthy", 60, "healthy")
+    finally:
+        built.run("docker", "rm", "--force", "--volumes", name)
+
+
+def test_stop_is_quick_and_clean(clone):
+    project = clone()
+    project.start()
+    project.compose("stop", "--timeout", "9")
+    assert state(project)["ExitCode"] == 0
+
+
+def test_stop_by_ctrl_c_of_a_plain_docker_run(built):
+    with Terminal(f"docker run --rm -it {built.slug}", built.path) as terminal:
+        terminal.wait_for("Open http")
+        terminal.press(CTRL_C)
+        begin = time.monotonic()
+        assert terminal.exit_code(10) == 0
+        assert time.monotonic() - begin < 5
+
+
+def test_stop_of_processes_without_a_parent(running):
+    running.shell("for i in {1..300}; do (sleep 0.1 &); done")
+    dead = "cat /proc/[0-9]*/status 2>/dev/null | grep -c '^State:.Z'; true"
+    sleeping = "grep -c sleep /proc/[0-9]*/comm 2>/dev/null | grep -c :1; true"
+    wait_until(lambda: running.shell(sleeping).stdout == "0\n", 20, "the end of their sleep")
+    assert running.shell(dead).stdout == "0\n"

@@ -1,0 +1,257 @@
+"""docs/company.md, typed: mirrors, a password, a proxy that opens TLS. All servers stand here."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from support.image import build
+from support.project import ROOT, Project, free_port, inspect, missing, wait_until
+from support.servers import Relay, serving
+
+pytestmark = pytest.mark.engine
+OFFICIAL = "python:3.13-slim-trixie"
+PASSWORD = "pass-8c1f27"
+DEBIAN, INDEX = "http://deb.debian.org", "https://pypi.org"
+# Names on the page, for whoever has a proxy and no mirrors.
+REAL = (("https://mirror.example.com/pypi", INDEX), ("https://mirror.example.com", DEBIAN))
+# Where the official image has the address of Debian's packages.
+SOURCES = """
+Types: deb
+URIs: http://deb.debian.org/debian
+Suites: trixie
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
+"""
+
+
+def page(language: str, *names: tuple[str, str]) -> list[str]:
+    """Return the page's blocks in a language, with names replaced."""
+    text = (ROOT / "docs/company.md").read_text(encoding="utf-8")
+    for name, own in names:
+        assert name in text
+        text = text.replace(name, own)
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def copy(engine, tmp_path_factory):
+    """The company's copy of the official image, as its name on the page."""
+    folder = tmp_path_factory.mktemp("copy")
+    (folder / "debian.sources").write_text(SOURCES)
+    (folder / "Dockerfile").write_text(
+        f"FROM {OFFICIAL}\nRUN rm -f /etc/apt/sources.list\n"
+        "COPY debian.sources /etc/apt/sources.list.d/\n"
+    )
+    name = f"registry.example.com/{OFFICIAL}"
+    subprocess.run(["docker", "build", "--quiet", "--tag", name, folder], check=True)
+    yield name
+    subprocess.run(["docker", "rmi", name], check=True)
+
+
+@pytest.fixture
+def base(copy, tmp_path):
+    """Return a function that builds the page's base image."""
+    made = []
+
+    def _base(certificate: Path | None, *names: tuple[str, str], more: str = "") -> str:
+        (dockerfile,) = page("dockerfile", *names)
+        if certificate:
+            shutil.copy(certificate, tmp_path / "company.crt")
+        else:
+            dockerfile, left_out = re.subn(r".*(company\.crt|update-ca).*\n", "", dockerfile)
+            assert left_out == 2
+        mark = os.urandom(4).hex()
+        # New each time, and without a cache of packages: both would answer for the network.
+        dockerfile += f"ENV UV_NO_CACHE=1 {more}\nLABEL mark={mark}\n"
+        (tmp_path / "Dockerfile").write_text(dockerfile)
+        made.append(f"registry.example.com/ml-base:{mark}")
+        build = ["docker", "build", "--quiet", "--tag", made[-1], tmp_path]
+        subprocess.run(build, check=True)
+        return made[-1]
+
+    yield _base
+    for name in made:
+        subprocess.run(["docker", "rmi", "--force", name], check=True)
+
+
+class Mirror(Relay):
+    """A company's copy of the package index, behind a password, and of Debian."""
+
+    asked: ClassVar = []
+
+    def address(self) -> str | None:
+        """Return the real address, unless the password is wanting."""
+        self.asked.append(self.path)
+        kind, _, rest = self.path[1:].partition("/")
+        if kind == "debian":
+            return DEBIAN + self.path
+        secret = base64.b64encode(f"reader:{PASSWORD}".encode()).decode()
+        if self.headers["Authorization"] != f"Basic {secret}":
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="mirror"')
+            self.end_headers()
+            return None
+        return f"https://{rest}" if kind == "files" else f"{INDEX}/{rest}"
+
+    def changed(self, body: bytes) -> bytes:
+        """Return a list of files with links that lead back here."""
+        if not self.path.startswith("/pypi/"):
+            return body
+        return body.replace(b'"https://', b'"/files/')
+
+
+@pytest.fixture
+def mirror(bridge):
+    """The address of a running mirror; `Mirror.asked` lists what was asked of it."""
+    Mirror.asked.clear()
+    with serving(Mirror, bridge) as address:
+        yield address
+
+
+@pytest.fixture
+def mirrored(small, base, mirror, bridge):
+    """A project on a base image that leads to the mirror."""
+    trusted = f"PIP_TRUSTED_HOST={bridge}"  # as the page says for an index without https
+    small.env["BASE_IMAGE"] = base(None, ("https://mirror.example.com", mirror), more=trusted)
+    return small
+
+
+def with_password(project: Project, host: str, password: str) -> None:
+    """Do what the page says on an index with a password."""
+    names = ("mirror.example.com", host), ("the-password", password)
+    (netrc,) = page("text", *names)
+    (project.path.parent / ".netrc").write_text(netrc)
+    project.env["HOME"] = str(project.path.parent)
+    (override,) = page("yaml")
+    (project.path / "docker-compose.override.yml").write_text(override)
+    (lend,) = [block for block in page("bash") if block.startswith("sed ")]
+    project.run("bash", "-euc", lend)
+
+
+def holds(archive: Path, text: str) -> list[str]:
+    """Return the members of a saved image, and of the layers in it, that hold a text."""
+    found = []
+    with tarfile.open(archive) as image:
+        for member in filter(tarfile.TarInfo.isfile, image):
+            content = image.extractfile(member)
+            try:
+                with tarfile.open(fileobj=content) as layer:
+                    files = ((f.name, layer.extractfile(f).read()) for f in layer if f.isfile())
+                    found += [f"{member.name}: {name}" for name, b in files if text.encode() in b]
+            except tarfile.ReadError:
+                content.seek(0)
+                if text.encode() in content.read():
+                    found.append(member.name)
+    return found
+
+
+def test_company_mirrors_serve_all_and_the_password_stays_out(mirrored, mirror, bridge, tmp_path):
+    """Base image, Debian and index at once; the password is in no layer, log or lock."""
+    with_password(mirrored, bridge, PASSWORD)
+    log = build(mirrored)
+    assert {path.split("/")[1] for path in Mirror.asked} == {"pypi", "files", "debian"}
+    assert {"/pypi/simple/uv/", "/pypi/simple/requests/"} <= set(Mirror.asked)
+    assert any("/tini_" in path for path in Mirror.asked)
+
+    mirrored.compose("run", "--rm", "lock", "--upgrade")
+    lock = (mirrored.path / "requirements.lock").read_text()
+    assert "\nrequests==" in lock and mirror.removeprefix("http://") not in lock
+    assert PASSWORD not in lock + log
+    assert PASSWORD not in mirrored.run("docker", "history", "--no-trunc", mirrored.slug).stdout
+    assert PASSWORD not in json.dumps(inspect(mirrored.slug))
+    mirrored.run("docker", "save", "--output", str(tmp_path / "image.tar"), mirrored.slug)
+    assert holds(tmp_path / "image.tar", "Apache Software License"), "the search finds nothing"
+    assert holds(tmp_path / "image.tar", PASSWORD) == []
+
+
+def test_company_password_that_is_wrong_stops_the_build(mirrored, bridge):
+    with_password(mirrored, bridge, "wrong")
+    assert "401" in build(mirrored, check=False)
+
+
+def test_company_password_is_lent_to_every_service_that_builds(engine, bake):
+    project = bake(cluster="dask")
+    with_password(project, "127.0.0.1", PASSWORD)
+    override = project.path / "docker-compose.override.yml"
+    text = override.read_text()
+    (line,) = re.findall(r"^  notebook: (.*)\n", text, re.MULTILINE)
+    more = "".join(f"  {name}: {line}\n" for name in ("scheduler", "worker"))
+    override.write_text(text.replace("  lock:", f"{more}  lock:"))
+    done = project.compose("--profile", "*", "config", "--format", "json")
+    services = json.loads(done.stdout)["services"]
+    assert len(services) == 4
+    for service in services.values():
+        assert service["build"]["secrets"] == [{"source": "netrc"}]
+
+
+@pytest.fixture
+def proxy(bridge, tmp_path):
+    """A proxy that opens TLS with a certificate of its own: its settings, certificate and log."""
+    port, folder = free_port(), tmp_path / "proxy"
+    folder.mkdir()
+    log, certificate = folder / "log", folder / "mitmproxy-ca-cert.pem"
+    machine = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+    tool = ["uvx", "--quiet", "--from", "mitmproxy", "mitmdump"]
+    if subprocess.run([*tool, "--version"], capture_output=True).returncode:
+        missing("mitmproxy", "mitmproxy cannot be installed from the package index")
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*tool, "--listen-host", bridge, "--listen-port", str(port),
+             "--set", f"confdir={folder}",
+             "--set", f"ssl_verify_upstream_trusted_ca={machine}", "--set", "flow_detail=1",
+             "--set", "stream_large_bodies=1m"],
+            stdout=file, stderr=file,
+        )  # fmt: skip
+    wait_until(lambda: "listening" in log.read_text(), 60, "mitmproxy")
+    (config,) = page("json", ("http://proxy.example.com:3128", f"http://{bridge}:{port}"))
+    (folder / "config.json").write_text(config)
+    yield {"DOCKER_CONFIG": str(folder)}, certificate, log
+    process.terminate()
+    process.wait(30)
+
+
+def test_company_proxy_that_opens_tls(small, base, proxy):
+    """With its certificate in the base image: at build time and in the running notebook."""
+    settings, certificate, log = proxy
+    small.env |= settings
+    small.env["BASE_IMAGE"] = base(None, *REAL)
+    assert "certificate" in build(small, check=False).lower()
+
+    small.env["BASE_IMAGE"] = base(certificate, *REAL)
+    build(small)
+    passed = log.read_text()
+    for asked in ("/tini_", "/simple/uv/", "/simple/requests/"):
+        assert asked in passed
+    get = f"import requests; print(requests.get('{INDEX}/simple/uv/').status_code)"
+    done = small.compose("run", "--rm", "notebook", "python", "-c", get)
+    assert done.stdout == "200\n"
+    asked = f"{INDEX}/simple/uv/"
+    assert log.read_text().count(asked) > passed.count(asked)
+
+
+@pytest.mark.parametrize("unreachable", [DEBIAN, INDEX, "base image"])
+def test_company_address_that_cannot_be_reached_is_named(small, base, unreachable):
+    nowhere = "http://127.0.0.1:9"
+    if unreachable == "base image":
+        nowhere = small.env["BASE_IMAGE"] = "mirror.invalid/python:3.13"
+    else:
+        changed = [(name, own.replace(unreachable, nowhere)) for name, own in REAL]
+        small.env["BASE_IMAGE"] = base(None, *changed)
+    log = build(small, check=False)
+    assert "failed to solve" in log
+    assert nowhere.removeprefix("http://") in log
+
+
+def test_company_list_of_what_is_in_the_image(default_project, tmp_path):
+    Project(tmp_path, {}).run("cp", str(default_project.path / "requirements.lock"), str(tmp_path))
+    (command,) = [block for block in page("bash") if "cyclonedx" in block]
+    Project(tmp_path, {}).run("bash", "-euc", command)
+    parts = json.loads((tmp_path / "sbom.json").read_text())["components"]
+    assert {"numpy", "uv", "tornado"} <= {part["name"] for part in parts}

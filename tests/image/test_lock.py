@@ -1,0 +1,118 @@
+"""docker compose run --rm lock: requirements.lock."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+
+import pytest
+from support.packages import write_wheel
+from support.project import Project, is_root, missing, owners
+from support.servers import files, serving
+
+pytestmark = pytest.mark.engine
+
+
+def renew(project: Project, *options: str, check: bool = True, **env: str):
+    return project.compose("run", "--rm", "lock", *options, check=check, **env)
+
+
+def lock(project: Project) -> str:
+    return (project.path / "requirements.lock").read_text()
+
+
+def version(project: Project, name: str) -> str:
+    return re.search(rf"^{name}==(\S+)", lock(project), re.MULTILINE)[1]
+
+
+def test_lock_is_its_owners_and_stays_when_nothing_changed(clone):
+    """The first run leaves out what is for other Pythons; the second changes nothing."""
+    project = clone(uid=20345)
+    before = set(re.findall(r"^\S+==\S+", lock(project), re.MULTILINE))
+    renew(project)
+    assert owners(project.path) == {(20345, 20345)}
+    first = lock(project)
+    assert set(re.findall(r"^\S+==\S+", first, re.MULTILINE)) <= before
+    renew(project)
+    assert lock(project) == first
+
+
+def test_lock_pins_a_line_that_the_image_does_not_have_yet(clone):
+    project = clone()
+    with (project.path / "requirements.txt").open("a") as file:
+        file.write("Toolz\n")
+    renew(project)
+    assert version(project, "toolz")
+    assert "sha256" in lock(project).partition("\ntoolz==")[2].split("\n")[1]
+
+
+def test_lock_keeps_versions_and_upgrade_renews_them_and_uv(clone):
+    project = clone()
+    path = project.path / "requirements.lock"
+    old = {"uv": "0.9.0", "tqdm": "4.66.5"}
+    for name, number in old.items():
+        path.write_text(re.sub(rf"(?m)^{name}==\S+", f"{name}=={number}", lock(project)))
+    renew(project)
+    assert {name: version(project, name) for name in old} == old
+    renew(project, "--upgrade")
+    for name, number in old.items():
+        assert version(project, name) != number
+
+
+@pytest.mark.parametrize("where", ["setting", "uv.toml"])
+def test_lock_holds_no_address_of_this_machine(clone, bridge, tmp_path, where):
+    """And no password of an index, wherever uv has it from."""
+    write_wheel(tmp_path / "simple/only-there", "only-there", "1.0")
+    project = clone()
+    (project.path / "requirements.txt").write_text("only-there\n")
+    with serving(files(tmp_path), bridge) as address:
+        index = f"{address.replace('//', '//reader:pass-8c1f27@')}/simple"
+        if where == "setting":
+            (project.path / ".env").write_text(f"UV_INDEX={index}\n")
+        else:
+            write = (
+                f"mkdir -p ~/.config/uv; echo '[[index]]\nurl = \"{index}\"' >~/.config/uv/uv.toml"
+            )
+            project.compose("run", "--rm", "notebook", "bash", "-c", write)
+        renew(project)
+    assert version(project, "only-there") == "1.0"
+    assert "pass-8c1f27" not in lock(project)
+    assert bridge not in lock(project)
+
+
+def test_lock_is_as_it_was_after_a_failure(clone):
+    project = clone()
+    before = lock(project)
+    with (project.path / "requirements.txt").open("a") as file:
+        file.write("pandas<3\npandas>=3\n")
+    done = renew(project, check=False)
+    assert done.returncode != 0
+    assert "pandas<3" in done.stderr
+    assert "requirements.lock is as it was" in done.stderr
+    assert lock(project) == before
+
+
+@pytest.fixture
+def full_disk(clone):
+    """A project with a short lock, on a disk with less room than a whole one needs."""
+    if not is_root():
+        missing("root", "only root can mount a small disk")
+    project = clone()
+    content = shutil.copytree(project.path, f"{project.path}-content")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", project.path], check=True)
+    shutil.copytree(content, project.path, dirs_exist_ok=True)
+    (project.path / "requirements.lock").write_text("# short\n")
+    with (project.path / "filler").open("wb", buffering=0) as filler:
+        with contextlib.suppress(OSError):
+            while filler.write(bytes(2**16)):
+                pass
+        filler.truncate(filler.tell() - 2**16)
+    yield project
+    subprocess.run(["umount", project.path], check=True)
+
+
+def test_lock_is_never_half_written(full_disk):
+    done = renew(full_disk, check=False)
+    assert done.returncode != 0
+    assert "No space left" in done.stderr
+    assert lock(full_disk) == "# short\n"

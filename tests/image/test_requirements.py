@@ -1,0 +1,73 @@
+"""Lines of requirements.txt, as people write them: each folder in `projects` is a case.
+
+A case is copied over a new project. `prepare.py`, if there is one, adds there what git cannot keep;
+`verify.py` runs in the container, before and after a new lock; `{index}` is a second package index.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.image import installed, locked
+from support.packages import write_repository, write_wheel
+from support.project import Project
+from support.servers import files, serving
+
+pytestmark = pytest.mark.engine
+PROJECTS = Path(__file__).parent / "projects"
+CASES = sorted(path.name for path in PROJECTS.iterdir())
+
+
+@pytest.fixture(scope="module")
+def index(bridge, tmp_path_factory) -> str:
+    """The address of a second package index, which also has a package that the main one has."""
+    folder = tmp_path_factory.mktemp("index")
+    write_wheel(folder / "simple/only-there", "only-there", "1.0")
+    write_wheel(folder / "simple/only-newer", "only-newer", "1.0", "Requires-Python: >=3.12\n")
+    write_wheel(folder / "simple/tabulate", "tabulate", "0.9.0+cpu")
+    for name in ("in-a-list", "at-an-address"):
+        write_wheel(folder / "wheels", name, "1.0")
+    write_repository(folder / "repository", "from_git")
+    with serving(files(folder), bridge) as address:
+        yield address
+
+
+def adopt(project: Project, case: str, index: str) -> None:
+    """Put the files of a case into a project."""
+    shutil.copytree(PROJECTS / case, project.path, dirs_exist_ok=True)
+    for path in project.path.rglob("*.txt"):
+        path.write_text(path.read_text().replace("{index}", index))
+    if (project.path / "prepare.py").exists():
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        subprocess.run([sys.executable, "prepare.py"], cwd=project.path, env=env, check=True)
+
+
+def starts_and_holds(project: Project) -> None:
+    """Start Jupyter, and run verify.py beside it."""
+    project.compose("up", "--detach", "--wait", "--build", "notebook")
+    verify = ("entrypoint", "python", "/project/verify.py")
+    project.compose("exec", "-T", "notebook", *verify)
+    project.compose("down")
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, new_project, index) -> Project:
+    """A project that has become a case: it held before the lock was renewed, and after."""
+    project = new_project()
+    adopt(project, request.param, index)
+    starts_and_holds(project)
+    project.compose("run", "--rm", "lock")
+    starts_and_holds(project)
+    return project
+
+
+def test_requirements_hold_before_and_after_a_new_lock(case):
+    versions, unmet, environment = installed(case)
+    assert unmet == []
+    pinned = locked(case, environment)
+    own = {"own", "edited", "packaged", "compiled", "from-wheels", "from-file", "from-folder"}
+    assert set(versions) - set(pinned) <= own
+    assert not set(pinned) & own
