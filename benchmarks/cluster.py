@@ -23,7 +23,7 @@ from statistics import median
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
-from notebooks import environment
+from support.notebooks import environment
 from support.project import ROOT, TEMPLATE, Project, wait_until
 
 INPUT = TEMPLATE / "data/input"

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from notebooks import environment
+from support.notebooks import environment
 from support.project import TEMPLATE
 
 (NOTEBOOK,) = (TEMPLATE / "data/input").glob("*process_cars_dask.ipynb*")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from notebooks import Run, papermill
+from support.notebooks import Run, papermill
 from support.project import TEMPLATE, free_port, wait_until
 
 (NOTEBOOK,) = (TEMPLATE / "data/input").glob("*process_cars_dask.ipynb*")
