@@ -1,17 +1,19 @@
-"""Measure step 1 of the Dask notebook beside three other ways, and kill workers while it runs.
+"""Measure step 1 of the Dask notebook beside two other ways, and kill workers in all of its steps.
 
-    uv run python benchmarks/cluster.py --gb 1 5 --rounds 30
+    uv run python benchmarks/cluster.py --mb 1000 --rounds 30
 
 Prints one line of figures for each measurement and writes them to benchmarks/cluster.csv. All runs
-in the containers that a user gets, on a file that repeats the rows of the sample. Needs three times
-the largest size on disk.
+on this machine, without Docker, on a file that repeats the rows of the sample. Linux; needs three
+times the largest size on disk.
 """
 
 import argparse
+import contextlib
 import csv
 import json
+import os
 import random
-import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,152 +23,181 @@ from statistics import median
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
-from conftest import ROOT, Project, free_port, wait_until
+from support.notebooks import environment
+from support.project import ROOT, TEMPLATE, Project, wait_until
 
-# Drops the first column of a file in one of the ways, in the notebook's container; prints seconds,
-# MB, and a hash.
+INPUT = TEMPLATE / "data/input"
+(NOTEBOOK,) = INPUT.glob("*process_cars_dask.ipynb*")
+# Drops the first column of large.csv; prints seconds, MB of this process, and a hash of the values.
 WAYS = """
-import contextlib, csv, hashlib, json, os, resource, sys, time
-way, source, blocksize = sys.argv[1:]
-start, names = time.monotonic(), {"__name__": "__main__", "source": source, "output": "out.csv"}
-names |= {"encoding": "utf-8", "decimal": None, "blocksize": blocksize}
-if way == "csv loop":
-    with open(source, newline="") as old, open("out.csv", "w", newline="") as new:
-        csv.writer(new, lineterminator="\\n").writerows(row[1:] for row in csv.reader(old))
-elif way == "pandas chunks":
+import contextlib, csv, hashlib, json, resource, sys, time
+way, notebook, steps = sys.argv[1:]
+names = {"__name__": "__main__", "source": "large.csv", "output": "out.csv"}
+names |= {"separator": ",", "encoding": "utf-8", "blocksize": "16 MiB", "progress": len}
+if "Dask" in way:
+    from distributed import Client
+    names["client"] = Client()
+start = time.monotonic()
+if way == "pandas chunks":
     import pandas as pd
-    parts = pd.read_csv(source, dtype=str, na_filter=False, chunksize=100_000)
+    parts = pd.read_csv("large.csv", dtype=str, na_filter=False, chunksize=100_000)
     for number, part in enumerate(parts):
         mode = "a" if number else "w"
         part.iloc[:, 1:].to_csv("out.csv", mode=mode, header=not number, index=False)
 else:
-    name, steps = "process_cars.ipynb", "first-rows separator tools drop"
-    if "Dask" in way:
-        name, steps = "process_cars_dask.ipynb", "connect helpers start look write join"
-    cells = json.load(open(name))["cells"]
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.load(open(notebook))["cells"]}
     with contextlib.redirect_stdout(sys.stderr):
-        for cell in cells:
-            if cell["id"] in steps.split():
-                exec("".join(cell["source"]), names)
+        for step in steps.split():
+            exec(cells[step], names)
 took, memory = time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps([took, memory, hashlib.file_digest(open("out.csv", "rb"), "sha256").hexdigest()]))
-os.remove("out.csv")
+values = hashlib.sha256()
+with open("out.csv", newline="") as file:
+    for row in csv.reader(file):
+        values.update(repr(row).encode())
+print(json.dumps([took, memory, values.hexdigest()]))
 """
-# What a task costs the scheduler, for a graph of two tasks a block as in step 1.
-RATE = """
-import time
-from distributed import Client, wait
-client, tasks = Client(), 20_000
-start = time.monotonic()
-wait(client.map(abs, client.map(abs, range(tasks // 2), pure=False), pure=False))
-print((time.monotonic() - start) / tasks)
-"""
+STEPS = {
+    "process_cars": "opinion first-row drop write",
+    "pandas chunks": "",
+    "Dask, 1 worker": "look first-row target rows write start results join",
+    "Dask, 2 workers": "look first-row target rows write start results join",
+}
+WORK = ["results", "brands", "search"]  # the cells that wait for the workers
 
 
 class Bench:
-    """One project with a cluster, and the figures: one row for each measurement."""
+    """A folder with a large file, and the figures: one row for each measurement."""
 
     def __init__(self, folder: Path) -> None:
         command = ["cookiecutter", "--no-input", "-o", folder, ROOT, "cluster=dask"]
-        subprocess.run([*command, "project_slug=bench-cluster"], check=True, capture_output=True)
-        ports = {name: str(free_port()) for name in ("JUPYTER_PORT", "DASHBOARD_PORT")}
-        self.project = Project(folder / "bench-cluster", ports)
-        self.project.compose("build", "notebook")
+        subprocess.run([*command, "project_slug=bench"], check=True, capture_output=True)
+        self.python = environment(Project(folder / "bench"))
+        self.folder = folder / "bench/data/input"
         self.figures = []
 
     def add(self, what: str, size: float, value: float, unit: str) -> None:
-        self.figures.append((what, size, round(value, 6), unit))
-        print(f"{what:32} {size:5} GB {value:12.4f} {unit}", flush=True)
+        self.figures.append((what, size, round(value, 3), unit))
+        print(f"{what:32} {size:5} MB {value:12.3f} {unit}", flush=True)
 
-    def inside(self, script: str, *args: str) -> str:
-        run = ("exec", "-T", "notebook", "entrypoint.sh", "python", "-c", script, *args)
-        return self.project.compose(*run).stdout.splitlines()[-1]
-
-    def large(self, gigabytes: float) -> None:
+    def large(self, megabytes: float) -> None:
         """Write large.csv: the rows of the sample again and again."""
-        header, rows = (self.project.data / "cars_sampled.csv").read_bytes().split(b"\n", 1)
-        with (self.project.data / "large.csv").open("wb") as file:
+        header, rows = (self.folder / "cars_sampled.csv").read_bytes().split(b"\n", 1)
+        with (self.folder / "large.csv").open("wb") as file:
             file.write(header + b"\n")
-            while file.tell() < gigabytes * 1e9:
+            while file.tell() < megabytes * 1e6:
                 file.write(rows)
 
-    def cluster_memory(self) -> float:
-        """Return the most memory that scheduler and workers have had, in MB."""
-        peaks = 0
-        for name in self.project.compose("ps", "--quiet", "scheduler", "worker").stdout.split():
-            top = ["docker", "top", name, "-eo", "pid"]
-            for pid in subprocess.run(top, capture_output=True, text=True).stdout.split()[1:]:
-                peaks += int(
-                    re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]
-                )
-        return peaks / 1024
-
-    def start(self, workers: int) -> None:
-        """Start everything anew, so that memory is counted from nothing."""
-        up = ("up", "--detach", "--wait", "--force-recreate")
-        self.project.compose(*up, WORKERS=str(workers))
+    @contextlib.contextmanager
+    def cluster(self, workers: int):
+        """Start workers, which are started anew when they die; yield a function of their ids."""
+        script = HERE.parent / "tests/cluster/local_cluster.py"
+        command = [self.python, script, "--workers", str(workers)]
+        with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-3, text=True) as cluster:
+            os.environ["DASK_SCHEDULER_ADDRESS"] = cluster.stdout.readline().strip()
+            children = Path(f"/proc/{cluster.pid}/task").glob
+            try:
+                yield lambda: [
+                    int(pid)
+                    for each in children("*/children")
+                    for pid in each.read_text().split()
+                    if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+                ]
+            finally:
+                del os.environ["DASK_SCHEDULER_ADDRESS"]
+                cluster.communicate()
 
     def compare(self, size: float) -> None:
-        """All ways on one file; what they write must be the same."""
+        """All ways on one file; what they write must hold the same values."""
         hashes = set()
-        for way in (
-            "csv loop",
-            "pandas chunks",
-            "process_cars",
-            "Dask, 1 worker",
-            "Dask, 2 workers",
-        ):
-            self.start(1 if "1" in way else 2)
-            seconds, memory, found = json.loads(self.inside(WAYS, way, "large.csv", "16 MiB"))
+        for way, steps in STEPS.items():
+            notebook = NOTEBOOK if "Dask" in way else INPUT / "process_cars.ipynb"
+            command = [self.python, "-W", "ignore", "-c", WAYS, way, notebook, steps]
+            count = int("Dask" in way) + ("2" in way)
+            with self.cluster(count) if count else contextlib.nullcontext(list) as workers:
+                printed = subprocess.check_output(command, cwd=self.folder, stderr=-3, text=True)
+                seconds, memory, found = json.loads(printed.splitlines()[-1])
+                for pid in workers():
+                    status = Path(f"/proc/{pid}/status").read_text()
+                    memory += int(status.partition("VmHWM:")[2].split()[0]) / 1024
             self.add(way, size, seconds, "s")
-            self.add(way, size, memory + (self.cluster_memory() if "Dask" in way else 0), "MB")
+            self.add(way, size, memory, "MB")
             hashes.add(found)
-        self.add("same result", size, len(hashes) == 1, "yes=1")
+        self.add("same values", size, len(hashes) == 1, "yes=1")
+
+    def run(self, workers, step: str = "", seconds: float = 0) -> tuple[dict, list]:
+        """Run the whole notebook; kill a worker so many seconds after a cell has started.
+
+        Returns the seconds of each cell, and the results.
+        """
+        out, processed = self.folder / "out.ipynb", self.folder / "processed.csv"
+        for path in (out, processed):
+            path.unlink(missing_ok=True)
+        (self.folder / "nb.ipynb").write_bytes(NOTEBOOK.read_bytes())
+        command = [self.python, "-m", "papermill", "--no-progress-bar", "nb.ipynb", "out.ipynb",
+                   "-p", "source", "large.csv", "-p", "blocksize", "4 MiB"]  # fmt: skip
+        job = subprocess.Popen(command, cwd=self.folder, stderr=subprocess.PIPE, text=True)
+
+        def started() -> bool:
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):  # not yet, or half
+                cells = json.loads(out.read_text())["cells"]
+                return any(
+                    cell["id"] == step and cell["metadata"]["papermill"]["start_time"]
+                    for cell in cells
+                )
+
+        if step:
+            wait_until(started, 120, f"the start of {step}")
+            time.sleep(seconds)
+            os.kill(random.choice(workers()), signal.SIGKILL)
+        _, error = job.communicate()
+        if job.returncode:
+            print(error[-3000:])
+        cells = [cell for cell in json.loads(out.read_text())["cells"] if cell["id"] in WORK]
+        took = {cell["id"]: cell["metadata"]["papermill"]["duration"] for cell in cells}
+        texts = [
+            output.get("text") or output["data"].get("text/plain")
+            for cell in cells
+            for output in cell["outputs"]
+            if output.get("name") != "stderr"  # Dask may warn of what it does again
+        ]
+        return took, [job.returncode, processed.read_bytes(), texts]
 
     def kill_workers(self, rounds: int, size: float) -> None:
-        """Kill a worker's process at a random moment of each round."""
-        script = ("-c", WAYS, "Dask", "large.csv", "4 MiB")
-        usual = [json.loads(self.inside(*script[1:])) for _ in range(3)]
-        seconds, lost, right = median(took for took, _, _ in usual), [], 0
-        for _ in range(rounds):
-            command = ["docker", "compose", "exec", "-T", "notebook", "entrypoint.sh", "python"]
-            job = subprocess.Popen(
-                [*command, *script], cwd=self.project.path, stdout=-1, stderr=-1, text=True
-            )
-            wait_until(lambda: [*self.project.data.glob(".parts-*")], 60, "the first part")
-            time.sleep(random.uniform(0, seconds * 0.7))
-            name = random.choice(self.project.compose("ps", "--quiet", "worker").stdout.split())
-            kill = "kill -9 $(grep -l '[s]pawn_main' /proc/[0-9]*/cmdline | cut -d/ -f3)"
-            subprocess.run(["docker", "exec", name, "entrypoint.sh", "bash", "-c", kill])
-            took, _, found = json.loads(job.communicate()[0].splitlines()[-1])
-            right += found == usual[0][2]
-            lost.append(took - seconds)
+        """Kill a worker in each round, at a random moment of the three steps in turn."""
+        with self.cluster(2) as workers:
+            usual, results = self.run(workers)
+            assert results[0] == 0
+            seconds, lost, right = sum(usual.values()), [], 0
+            for number in range(rounds):
+                step = WORK[number % len(WORK)]
+                took, found = self.run(workers, step, random.uniform(0, usual[step]))
+                lost.append(sum(took.values()) - seconds)
+                right += found == results
+                same = "equal" if found == results else "WRONG"
+                print(f"killed in {step}: {same}, {lost[-1]:.1f} s lost", flush=True)
         self.add("undisturbed", size, seconds, "s")
-        self.add("right with a worker killed", size, right, f"of {rounds}")
+        self.add("equal with a worker killed", size, right, f"of {rounds}")
         self.add("time lost, median", size, median(lost), "s")
         self.add("time lost, most", size, max(lost), "s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the Dask notebook beside other ways.")
-    parser.add_argument("--gb", type=float, nargs="+", default=[1, 5])
+    parser.add_argument("--mb", type=float, nargs="*", default=[1000])
     parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         try:
-            bench.start(2)
-            bench.add("scheduler, per task", 0, float(bench.inside(RATE)), "s")
-            for size in options.gb:
+            for size in options.mb:
                 bench.large(size)
                 bench.compare(size)
-            bench.large(0.2)
-            bench.start(2)
-            bench.kill_workers(options.rounds, 0.2)
+            if options.rounds:
+                bench.large(150)
+                bench.kill_workers(options.rounds, 150)
         finally:
             with (HERE / "cluster.csv").open("w", newline="") as file:
-                csv.writer(file).writerows([("what", "GB", "value", "unit"), *bench.figures])
-            bench.project.remove()
+                csv.writer(file).writerows([("what", "MB", "value", "unit"), *bench.figures])
 
 
 if __name__ == "__main__":
