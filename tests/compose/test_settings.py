@@ -113,6 +113,10 @@ def test_option_of_the_server_needs_a_restart_and_no_build(clone):
 )
 def test_setting_that_cannot_be_is_quoted_in_the_message(clone, setting, value, said):
     project = clone(**{setting: value})
-    done = project.compose("up", "--no-build", "notebook", check=False)
-    assert said in done.stdout + done.stderr
+    done = project.compose("up", "--detach", "--no-build", "notebook", check=False)
+
+    def printed() -> str:
+        return done.stderr + project.compose("logs", check=False).stdout
+
+    wait_until(lambda: said in printed(), 20, f"{said!r} in {printed()!r}")
     assert not Path("/no/such").exists()

@@ -99,8 +99,6 @@ def test_three_months_of_work_from_the_second_edition(project, colleague, folder
     kept = [line for line in asked if not line.startswith(("<<<<<<<", "=======", ">>>>>>>"))]
     (path / "requirements.txt").write_text("".join(kept))
     assert {"tabulate\n", "PyYAML\n", "toolz==0.12.0\n"} <= set(kept)
-    with (path / "apt.txt").open("a") as file:
-        file.write("tree\n")
     project.compose("build", "notebook")
     project.compose("run", "--rm", "lock")
     assert "\ntoolz==0.12.0" in (path / "requirements.lock").read_text()
@@ -118,7 +116,6 @@ def test_three_months_of_work_from_the_second_edition(project, colleague, folder
     colleague.up()
     for each in (project, colleague):
         assert each.api("GET", "api/status")["kernels"] == 0
-    assert "tree v" in colleague.inside("tree", "--version").stdout
 
     # What CI types.
     workflow = yaml.safe_load((colleague.path / ".github/workflows/notebook.yml").read_text())
