@@ -29,7 +29,7 @@ def swarm(engine, new_project):
 def expected(swarm) -> list[bytes]:
     """What the job has to write: a part for each file."""
     sample = (swarm.project.data / "cars_sampled.csv").read_bytes()
-    lines = [line.split(b",", 1)[1] for line in sample.splitlines(keepends=True)]
+    lines = [line.split(b",", 1)[1] + b"\r\n" for line in sample.splitlines()]
     return [b"".join(lines)] * FILES
 
 

@@ -33,10 +33,12 @@ class Run(NamedTuple):
         return next(cell["outputs"] for cell in self.cells if cell["id"] == cell_id)
 
 
-def environment(project: "Project") -> Path:
+def environment(project: Project) -> Path:
     """Return the Python of an environment made from the project's lock; kept between test runs."""
-    requirements, lock = (project.path / f"requirements.{kind}" for kind in ("txt", "lock"))
-    key = hashlib.sha256(requirements.read_bytes() + lock.read_bytes() + sys.version.encode())
+    lock = project.path / "requirements.lock"
+    files = [project.path / "requirements.txt", project.path / "docker/requirements.txt"]
+    content = b"".join(file.read_bytes() for file in [*files, lock])
+    key = hashlib.sha256(content + sys.version.encode())
     folder = Path(tempfile.gettempdir(), f"ml-docker-notebook-{os.getuid()}-{key.hexdigest()[:12]}")
     interpreter = folder / "bin/python"
     if not interpreter.exists():
@@ -44,7 +46,7 @@ def environment(project: "Project") -> Path:
         call = functools.partial(subprocess.run, check=True)
         call(["uv", "venv", "-q", "--clear", "--relocatable", "--python", sys.executable, new])
         install = ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", new]
-        call([*install, "-r", requirements, "-c", lock])
+        call([*install, "-r", files[0], "-r", files[1], "-c", lock])
         try:
             new.rename(folder)
         except OSError:  # someone else was faster
