@@ -158,7 +158,7 @@ sets_of_answers = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=int(os.environ.get("ML_DOCKER_EXAMPLES", "24")),
+    max_examples=int(os.environ.get("ML_DOCKER_EXAMPLES", "16")),
     derandomize=True,
     database=None,
     deadline=None,
