@@ -35,8 +35,10 @@ class Run(NamedTuple):
 
 def environment(project: "Project") -> Path:
     """Return the Python of an environment made from the project's lock; kept between test runs."""
-    requirements, lock = (project.path / f"requirements.{kind}" for kind in ("txt", "lock"))
-    key = hashlib.sha256(requirements.read_bytes() + lock.read_bytes() + sys.version.encode())
+    names = ("requirements.txt", "docker/requirements.txt", "requirements.lock")
+    asked, tools, lock = (project.path / name for name in names)
+    content = b"".join(path.read_bytes() for path in (asked, tools, lock))
+    key = hashlib.sha256(content + sys.version.encode())
     folder = Path(tempfile.gettempdir(), f"ml-docker-notebook-{os.getuid()}-{key.hexdigest()[:12]}")
     interpreter = folder / "bin/python"
     if not interpreter.exists():
@@ -44,7 +46,7 @@ def environment(project: "Project") -> Path:
         call = functools.partial(subprocess.run, check=True)
         call(["uv", "venv", "-q", "--clear", "--relocatable", "--python", sys.executable, new])
         install = ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", new]
-        call([*install, "-r", requirements, "-c", lock])
+        call([*install, "-r", asked, "-r", tools, "-c", lock])
         try:
             new.rename(folder)
         except OSError:  # someone else was faster
