@@ -69,11 +69,10 @@ def test_lock_holds_no_address_of_this_machine(clone, bridge, tmp_path, where):
         index = f"{address.replace('//', '//reader:pass-8c1f27@')}/simple"
         if where == "setting":
             (project.path / ".env").write_text(f"UV_INDEX={index}\n")
-        else:
-            write = (
-                f"mkdir -p ~/.config/uv; echo '[[index]]\nurl = \"{index}\"' >~/.config/uv/uv.toml"
-            )
-            project.compose("run", "--rm", "notebook", "bash", "-c", write)
+        else:  # as in a company's base image
+            (project.path / "uv.toml").write_text(f'[[index]]\nurl = "{index}"\n')
+            mount = "services: {lock: {volumes: ['./uv.toml:/etc/uv/uv.toml:ro']}}\n"
+            (project.path / "docker-compose.override.yml").write_text(mount)
         renew(project)
     assert version(project, "only-there") == "1.0"
     assert "pass-8c1f27" not in lock(project)
