@@ -30,6 +30,11 @@ def test_rights_to_write_end_at_data_home_and_tmp(host):
     assert host.file("/project/requirements.txt").is_file
 
 
+def test_tmp_runs_programs_that_were_built_there(host):
+    """As torch.compile and pip do."""
+    host.check_output("entrypoint bash -c 'cp /bin/true /tmp/built && /tmp/built && rm /tmp/built'")
+
+
 def test_rights_to_connect_are_this_machines(running):
     ports = inspect(running.container())["NetworkSettings"]["Ports"]
     assert ports == {"8888/tcp": [{"HostIp": "127.0.0.1", "HostPort": running.env["JUPYTER_PORT"]}]}
