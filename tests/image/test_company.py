@@ -1,6 +1,7 @@
 """docs/company.md, typed: mirrors, a password, a proxy that opens TLS. All servers stand here."""
 
 import base64
+import functools
 import json
 import os
 import re
@@ -18,17 +19,35 @@ from support.servers import Relay, serving
 pytestmark = pytest.mark.engine
 OFFICIAL = "python:3.13-slim-trixie"
 PASSWORD = "pass-8c1f27"
-DEBIAN, INDEX = "http://deb.debian.org", "https://pypi.org"
-# Names on the page, for whoever has a proxy and no mirrors.
-REAL = (("https://mirror.example.com/pypi", INDEX), ("https://mirror.example.com", DEBIAN))
 # Where the official image has the address of Debian's packages.
 SOURCES = """
 Types: deb
-URIs: http://deb.debian.org/debian
+URIs: {debian}/debian
 Suites: trixie
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
 """
+
+
+@functools.cache
+def debian() -> str:
+    """Return scheme and host of the Debian packages that the base image asks for."""
+    find = ["grep", "-rhoE", "https?://[^/ ]+", "/etc/apt"]
+    done = subprocess.run(["docker", "run", "--rm", OFFICIAL, *find], stdout=-1, text=True)
+    return done.stdout.split()[0]
+
+
+@functools.cache
+def index() -> str:
+    """Return the address of the package index that uv asks, less `/simple`."""
+    command = ["uv", "pip", "compile", "--quiet", "--emit-index-url", "-"]
+    done = subprocess.run(command, input="six", stdout=-1, text=True)
+    return re.search(r"--index-url (\S+)/simple", done.stdout)[1]
+
+
+def real() -> tuple[tuple[str, str], ...]:
+    """Return what stands behind the page's names for whoever has a proxy and no mirrors."""
+    return (("https://mirror.example.com/pypi", index()), ("https://mirror.example.com", debian()))
 
 
 def page(language: str, *names: tuple[str, str]) -> list[str]:
@@ -44,7 +63,7 @@ def page(language: str, *names: tuple[str, str]) -> list[str]:
 def copy(engine, tmp_path_factory):
     """The company's copy of the official image, as its name on the page."""
     folder = tmp_path_factory.mktemp("copy")
-    (folder / "debian.sources").write_text(SOURCES)
+    (folder / "debian.sources").write_text(SOURCES.format(debian=debian()))
     (folder / "Dockerfile").write_text(
         f"FROM {OFFICIAL}\nRUN rm -f /etc/apt/sources.list\n"
         "COPY debian.sources /etc/apt/sources.list.d/\n"
@@ -91,14 +110,14 @@ class Mirror(Relay):
         self.asked.append(self.path)
         kind, _, rest = self.path[1:].partition("/")
         if kind == "debian":
-            return DEBIAN + self.path
+            return debian() + self.path
         secret = base64.b64encode(f"reader:{PASSWORD}".encode()).decode()
         if self.headers["Authorization"] != f"Basic {secret}":
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="mirror"')
             self.end_headers()
             return None
-        return f"https://{rest}" if kind == "files" else f"{INDEX}/{rest}"
+        return f"https://{rest}" if kind == "files" else f"{index()}/{rest}"
 
     def changed(self, body: bytes) -> bytes:
         """Return a list of files with links that lead back here."""
@@ -221,28 +240,29 @@ def test_company_proxy_that_opens_tls(small, base, proxy):
     """With its certificate in the base image: at build time and in the running notebook."""
     settings, certificate, log = proxy
     small.env |= settings
-    small.env["BASE_IMAGE"] = base(None, *REAL)
+    small.env["BASE_IMAGE"] = base(None, *real())
     assert "certificate" in build(small, check=False).lower()
 
-    small.env["BASE_IMAGE"] = base(certificate, *REAL)
+    small.env["BASE_IMAGE"] = base(certificate, *real())
     build(small)
     passed = log.read_text()
     for asked in ("/tini_", "/simple/uv/", "/simple/requests/"):
         assert asked in passed
-    get = f"import requests; print(requests.get('{INDEX}/simple/uv/').status_code)"
+    get = f"import requests; print(requests.get('{index()}/simple/uv/').status_code)"
     done = small.compose("run", "--rm", "notebook", "python", "-c", get)
     assert done.stdout == "200\n"
-    asked = f"{INDEX}/simple/uv/"
+    asked = f"{index()}/simple/uv/"
     assert log.read_text().count(asked) > passed.count(asked)
 
 
-@pytest.mark.parametrize("unreachable", [DEBIAN, INDEX, "base image"])
+@pytest.mark.parametrize("unreachable", ["Debian", "index", "base image"])
 def test_company_address_that_cannot_be_reached_is_named(small, base, unreachable):
     nowhere = "http://127.0.0.1:9"
     if unreachable == "base image":
         nowhere = small.env["BASE_IMAGE"] = "mirror.invalid/python:3.13"
     else:
-        changed = [(name, own.replace(unreachable, nowhere)) for name, own in REAL]
+        own = {"Debian": debian(), "index": index()}[unreachable]
+        changed = [(name, nowhere if address == own else address) for name, address in real()]
         small.env["BASE_IMAGE"] = base(None, *changed)
     log = build(small, check=False)
     assert "failed to solve" in log
