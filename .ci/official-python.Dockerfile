@@ -21,5 +21,5 @@ RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends libbz2-
         libgdbm6t64 liblzma5 libncursesw6 libreadline8t64 libsqlite3-0 libssl3t64 libuuid1 zlib1g \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt
 COPY --from=build /usr/local /usr/local
-RUN python -c 'import bz2, ctypes, lzma, readline, sqlite3, ssl, uuid'
+RUN python -B -c 'import bz2, ctypes, lzma, readline, sqlite3, ssl, uuid'
 CMD ["python3"]
