@@ -92,9 +92,8 @@ def machines(count: int):
     if not all(shutil.which(tool) for tool in ("dockerd", "docker-registry", "ip")) or os.geteuid():
         missing("swarm", "only root with dockerd and docker-registry can start machines")
     port = free_port()
-    memory = (
-        "/dev/shm" if Path("/dev/shm").is_dir() else None
-    )  # three times the image: faster there
+    # Three times the image is written: faster in memory.
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with contextlib.ExitStack() as tidy, tempfile.TemporaryDirectory(dir=memory) as name:
         folder = Path(name)
         folder.chmod(0o711)
