@@ -17,7 +17,7 @@ from cookiecutter.exceptions import FailedHookException
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from support.answers import ASKED, CHOICES, DEFAULTS, ROUTES, Commands
+from support.answers import ASKED, CHOICES, DEFAULTS, ROUTES, Commands, read
 from support.project import ROOT
 
 HOSTILE = json.loads((ROOT / "tests/template/hostile.json").read_text(encoding="ascii"))
@@ -58,15 +58,6 @@ def acceptable(key, answer):
 def outline(markdown):
     """The blocks of a Markdown document, whatever stands in them."""
     return [token.type for token in MarkdownIt("commonmark").enable("table").parse(markdown)]
-
-
-def read(project):
-    """All files of a project as text, by name."""
-    return {
-        path.relative_to(project).as_posix(): path.read_bytes().decode(errors="surrogateescape")
-        for path in project.rglob("*")
-        if path.is_file()
-    }
 
 
 @functools.cache

@@ -144,12 +144,14 @@ VERSIONS = [("0.1.0", "git"), *((version, way) for version in ("second", "now") 
 
 @pytest.mark.parametrize(("version", "way"), VERSIONS)
 def test_update_brings_the_new_and_keeps_what_the_owner_changed(newer, commands, version, way):
+    """From the version before also with another answer: a cluster is added."""
+    more = {"cluster": "dask"} if version == "now" else {}
     project = generate(commands, newer, version, way)
     before = set(files(project))
     change(project)
-    update(commands, newer, project, way)
+    update(commands, newer, project, way, **more)
 
-    after, new = files(project), files(generate(commands, newer, "newer"))
+    after, new = files(project), files(generate(commands, newer, "newer", **more))
     assert {name for name in new if name not in MINE and after.get(name) != new[name]} == set()
     for name, text in MINE.items():
         assert text in after[name].decode(), name
@@ -158,6 +160,7 @@ def test_update_brings_the_new_and_keeps_what_the_owner_changed(newer, commands,
             assert text in after[name].decode(), name
         assert not [name for name in MINE if b"\n<<<<<<< " in after[name]]
         json.loads(after[NOTEBOOK])
+        assert "CLUSTER.md" in after
     for name, text in KEPT.items():
         assert (project / name).read_text() == text
     gone = before - set(new) - {".cruft.json"}
@@ -178,19 +181,6 @@ def test_update_leaves_both_where_both_changed_the_same_line(newer, commands, wa
     assert "ENV MINE=1" in text and "ENV THEIRS=1" in text and "<<<<<<<" in text
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_update_with_another_answer_adds_a_cluster(newer, commands, way):
-    """The owner's changes stay, the cluster comes."""
-    project = generate(commands, newer, "now", way)
-    change(project)
-    update(commands, newer, project, way, cluster="dask")
-    after, new = files(project), files(generate(commands, newer, "newer", cluster="dask"))
-    assert set(new) <= set(after)
-    assert after["requirements.lock"] == new["requirements.lock"]
-    for name, text in MINE.items():
-        assert text in after[name].decode() and "\n<<<<<<< " not in after[name].decode(), name
-
-
 def test_update_with_cruft_of_a_project_that_was_made_without(newer, commands):
     project = generate(commands, newer, "now")
     link, *rest = map(shlex.split, blocks("With cruft")[0])
@@ -205,29 +195,25 @@ def test_update_with_cruft_of_a_project_that_was_made_without(newer, commands):
 
 
 @pytest.fixture
-def engine_project(engine):
-    """Return a function that names a folder for a project, in one that other users may enter."""
+def owner_and_colleague(engine):
+    """Where the owner and somebody else will have the project, in a folder open to both."""
     around = Path(tempfile.mkdtemp())
     around.chmod(0o755)
-    made = []
-
-    def _project(name: str) -> Project:
-        settings = {"JUPYTER_PORT": str(free_port()), "JUPYTER_TOKEN": "open-sesame"}
-        made.append(Project(around / f"{name}-{os.getpid()}", identity(around) | settings))
-        return made[-1]
-
-    yield _project
-    for project in made:
+    env = identity(around) | {"JUPYTER_TOKEN": "open-sesame"}
+    names = [f"ml-docker-{who}-{os.getpid()}" for who in ("owner", "colleague")]
+    both = [Project(around / name, env | {"JUPYTER_PORT": str(free_port())}) for name in names]
+    yield both
+    for project in both:
         project.remove()
     shutil.rmtree(around)
 
 
 @pytest.mark.engine
 def test_update_after_three_months_builds_and_runs_for_the_owner_a_colleague_and_ci(
-    template, commands, engine_project
+    template, commands, owner_and_colleague
 ):
     """All of the page by git, from the second edition."""
-    project, colleague = engine_project("ml-docker-months"), engine_project("ml-docker-colleague")
+    project, colleague = owner_and_colleague
     path = generate(commands, template, "second").rename(project.path)
     # A module, a notebook in a folder, a library and a pin, a lock of the owner's.
     (project.data / "helpers.py").write_text("word = 'made'\n")
