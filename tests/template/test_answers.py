@@ -179,7 +179,9 @@ PLACES = [
 
 @pytest.mark.parametrize(("place", "route"), PLACES)
 def test_answers_of_the_hostile_list(place, route):
-    strings = HOSTILE if os.environ.get("ML_DOCKER_HOSTILE") else ["../../x", "<!--", *HOSTILE[::20]]
+    strings = (
+        HOSTILE if os.environ.get("ML_DOCKER_HOSTILE") else ["../../x", "<!--", *HOSTILE[::20]]
+    )
     others = DEFAULTS | TOKENS
     if place == ["project_name"]:
         del others["project_slug"]

@@ -202,6 +202,8 @@ def owner_and_colleague(engine):
     env = identity(around) | {"JUPYTER_TOKEN": "open-sesame"}
     names = [f"ml-docker-{who}-{os.getpid()}" for who in ("owner", "colleague")]
     both = [Project(around / name, env | {"JUPYTER_PORT": str(free_port())}) for name in names]
+    for project in both:
+        project.path.mkdir()
     yield both
     for project in both:
         project.remove()
@@ -245,7 +247,6 @@ def test_update_after_three_months_builds_and_runs_for_the_owner_a_colleague_and
     # A colleague's clone, both up at once.
     user = COLLEAGUE if is_root() else os.getuid()
     git(path, "bundle", "create", "--quiet", path.parent / "bundle", "HEAD")
-    colleague.path.mkdir()
     os.chown(colleague.path, user, -1)
     options = {"user": user, "group": user} if is_root() else {}
     git(colleague.path, "clone", "--quiet", path.parent / "bundle", ".", **options)
