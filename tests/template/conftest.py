@@ -1,6 +1,7 @@
 """cookiecutter within the tests' process, and the template in git, with its earlier editions."""
 
 import functools
+import logging
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,6 +25,8 @@ def quick(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cookiecutter.hooks, "run_script", run_hook_here)
         patch.setattr(StrictEnvironment, "__init__", init)
+        # What is typed may be no valid Unicode, which pytest-xdist cannot pass on.
+        patch.setattr(logging.getLogger("cookiecutter"), "propagate", False)
         yield
 
 
