@@ -171,7 +171,6 @@ def test_update_brings_the_new_and_keeps_what_the_owner_changed(newer, commands,
 
 @pytest.mark.parametrize("way", WAYS)
 def test_update_leaves_both_where_both_changed_the_same_line(newer, commands, way):
-    """The owner decides."""
     project = generate(commands, newer, "now", way)
     with (project / "Dockerfile").open("a", encoding="utf-8") as file:
         file.write("ENV MINE=1\n")
@@ -184,9 +183,8 @@ def test_update_leaves_both_where_both_changed_the_same_line(newer, commands, wa
 def test_update_with_cruft_of_a_project_that_was_made_without(newer, commands):
     project = generate(commands, newer, "now")
     link, *rest = map(shlex.split, blocks("With cruft")[0])
-    link = [str(newer) if word.startswith("https:") else word for word in link[1:]]
-    if "VERSION" in link:
-        link[link.index("VERSION")] = "now"
+    said = {"https://github.com/org/ml-docker": str(newer), "VERSION": "now"}
+    link = [said.get(word, word) for word in link[1:]]
     run(commands, project, link, typed="Mine\n" + "\n" * 10)
     for command in rest:
         run(commands, project, command)
