@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -13,40 +15,62 @@ from support.git import git
 from support.project import ROOT, TEMPLATE, Project
 
 PAIRS = [("interface", "python_version"), ("cluster", "accelerator")]
-WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
-RUFF = ("--isolated", "--line-length=100")
+PYTHON = "*.py *.ipynb docker/*:python"
+WORKFLOWS = ".github/workflows/*.yml"
+SCHEMA = "check-jsonschema --builtin-schema vendor."
+# Linter: its files. `*:sh` is what starts with a line such as #!/bin/bash.
+OWN = {
+    "ruff check": ".",
+    "ruff format --check": ".",
+    "shellcheck": "*:sh",
+    "actionlint": WORKFLOWS,
+    "zizmor --offline --quiet": WORKFLOWS,
+    f"{SCHEMA}github-workflows": WORKFLOWS,
+}
+GENERATED = {
+    "ruff check --isolated --line-length=100 --select=E,F,I,B,UP,SIM,RUF100"
+    " --ignore=B905,SIM117": PYTHON,
+    "ruff format --isolated --line-length=100 --check": PYTHON,
+    "shellcheck": "docker/*:sh",
+    # `cd` within one step, words on purpose; in each pipe the command that can fail is the last
+    # one, and Podman's format knows no SHELL; packages come in Debian's versions.
+    "hadolint --ignore=DL3003 --ignore=DL3008 --ignore=DL4006 --ignore=SC2046"
+    " --ignore=SC2086": "Dockerfile",
+    "actionlint": WORKFLOWS,
+    "zizmor --offline --quiet --persona=pedantic": f"{WORKFLOWS} .github/dependabot.yml",
+    f"{SCHEMA}compose-spec": "docker-compose*.yml .devcontainer/*.yml swarm.yml",
+    f"{SCHEMA}github-workflows": WORKFLOWS,
+    f"{SCHEMA}dependabot": ".github/dependabot.yml",
+}
 
 
-def passes(*command: str | Path, cwd: Path = ROOT) -> None:
-    """Run a linter; it must end with 0."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+def of_kind(files: dict[str, list[Path]], patterns: str) -> list[Path]:
+    """Return the files that match one of the patterns; each must find some."""
+    paths = []
+    for pattern in patterns.split():
+        name, _, language = pattern.partition(":")
+        found = [path for each in files if fnmatch(each, name) for path in files[each]]
+        if language:
+            heads = {path: path.read_bytes().partition(b"\n")[0] for path in found}
+            found = [p for p, h in heads.items() if h[:2] == b"#!" and language.encode() in h]
+        assert found, pattern
+        paths += found
+    return paths
+
+
+def passes(command: str, *files: str | Path) -> None:
+    env = {**os.environ, "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]}
+    command = [*command.split(), *files]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 
-def scripts(paths: list[Path], language: str) -> list[Path]:
-    """Return the files that start with a line such as `#!/bin/bash`, of this language."""
-    heads = {path: path.read_bytes().partition(b"\n")[0] for path in paths}
-    found = [p for p, head in heads.items() if head[:2] == b"#!" and language.encode() in head]
-    assert found, language
-    return found
-
-
-def test_lint_python_of_the_template():
-    passes("ruff", "check", ".")
-    passes("ruff", "format", "--check", ".")
-
-
-def test_lint_scripts_of_the_template():
-    files = [ROOT / name for name in git(ROOT, "ls-files", "-z").split("\0") if name]
-    own = [path for path in files if path.is_file() and TEMPLATE not in path.parents]
-    passes("shellcheck", *scripts(own, "sh"))
-
-
-def test_lint_workflows_of_the_template():
-    assert WORKFLOWS
-    passes("actionlint", *WORKFLOWS)
-    passes("zizmor", "--offline", "--quiet", *WORKFLOWS)
-    passes("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
+@pytest.mark.parametrize("linter", OWN)
+def test_lint_of_the_template(linter):
+    paths = [ROOT / name for name in git(ROOT, "ls-files", "-z").split("\0") if name]
+    own = [path for path in paths if path.is_file() and TEMPLATE not in path.parents]
+    files = {path.relative_to(ROOT).as_posix(): [path] for path in own}
+    passes(linter, *(["."] if OWN[linter] == "." else of_kind(files, OWN[linter])))
 
 
 @pytest.fixture(scope="session")
@@ -64,63 +88,23 @@ def every_file(bake) -> dict[str, list[Path]]:
     return {name: list(same.values()) for name, same in found.items()}
 
 
-def of_kind(every_file: dict[str, list[Path]], *patterns: str) -> list[Path]:
-    """Return the files whose name matches one of the patterns; each must find some."""
-    paths = []
-    for pattern in patterns:
-        found = [path for name in every_file if fnmatch(name, pattern) for path in every_file[name]]
-        assert found, pattern
-        paths += found
-    return paths
-
-
-def test_lint_python_and_notebooks_as_generated(every_file):
-    python = of_kind(every_file, "*.py", "*.ipynb")
-    python += scripts(of_kind(every_file, "docker/*"), "python")
-    passes(
-        "ruff", "check", *RUFF, "--select=E,F,I,B,UP,SIM,RUF100", "--ignore=B905,SIM117", *python
-    )
-    passes("ruff", "format", *RUFF, "--check", *python)
-
-
-def test_lint_scripts_as_generated(every_file):
-    passes("shellcheck", *scripts(of_kind(every_file, "docker/*"), "sh"))
-
-
-def test_lint_dockerfiles_as_generated(every_file):
-    dockerfiles = of_kind(every_file, "Dockerfile")
-    assert len(dockerfiles) >= len(CHOICES["interface"]) * len(CHOICES["python_version"])
-    # `cd` within one step, words on purpose; in each pipe the command that can fail is the last
-    # one, and Podman's format knows no SHELL; packages come in Debian's versions.
-    rules = ("DL3003", "DL3008", "DL4006", "SC2046", "SC2086")
-    passes("hadolint", *(f"--ignore={rule}" for rule in rules), *dockerfiles)
-
-
-def test_lint_workflows_as_generated(every_file):
-    workflows = of_kind(every_file, ".github/workflows/*.yml")
-    passes("actionlint", *workflows)
-    for folder in {path.parents[1] for path in workflows}:
-        passes("zizmor", "--offline", "--quiet", "--persona=pedantic", folder)
+@pytest.mark.parametrize("linter", GENERATED)
+def test_lint_as_generated(every_file, linter):
+    passes(linter, *of_kind(every_file, GENERATED[linter]))
 
 
 def test_lint_settings_as_generated(every_file):
-    for schema, patterns in {
-        "compose-spec": ["docker-compose*.yml", ".devcontainer/*.yml", "swarm.yml"],
-        "github-workflows": [".github/workflows/*.yml"],
-        "dependabot": [".github/dependabot.yml"],
-    }.items():
-        files = of_kind(every_file, *patterns)
-        passes("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
-    for path in of_kind(every_file, "*.yml", "*.yaml"):
+    for path in of_kind(every_file, "*.yml *.yaml"):
         list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    for path in of_kind(every_file, "*.json", "*.ipynb"):
+    for path in of_kind(every_file, "*.json *.ipynb"):
         json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("choices", [{}, {"cluster": "dask", "accelerator": "nvidia"}])
 def test_compose_accepts_its_files_in_every_combination(engine, bake, choices):
-    project = bake(**choices)
+    project = bake(port="9000", **choices)
+    assert 'published: "9000"' in project.compose("config").stdout
     more = ["docker-compose.nvidia.yml", ".devcontainer/docker-compose.yml"]
     more = [name for name in more if (project.path / name).exists()]
     assert len(more) == len(choices) / 2 + 1
@@ -129,12 +113,6 @@ def test_compose_accepts_its_files_in_every_combination(engine, bake, choices):
             files = [f"--file={name}" for name in ("docker-compose.yml", *names)]
             done = project.compose(*files, "--profile", "*", "config", "--quiet")
             assert done.stderr == "", names
-
-
-@pytest.mark.engine
-def test_compose_publishes_the_port_that_was_answered(engine, bake):
-    done = bake(port="9000").compose("config")
-    assert 'published: "9000"' in done.stdout
 
 
 @pytest.mark.engine

@@ -1,14 +1,11 @@
 """Whatever is typed as the slug, one valid folder comes of it, inside the folder of the command."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from cookiecutter.generate import generate_context
 from cookiecutter.prompt import prompt_for_config
 from support.answers import DEFAULTS
-from support.git import identity
 from support.project import ROOT
 
 
@@ -49,49 +46,33 @@ def test_slug_is_made_of_whatever_is_typed(typed, slug):
     assert slug_of(project_slug=typed) == slug
 
 
-ROUTES = ["prompt", "command line", "configuration file", "cruft"]
-
-
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize(("typed", "slug"), [("../../x", "x"), ("..", "my-ml-project")])
-def test_slug_becomes_one_folder_that_the_last_message_names(
-    cookiecutter, template, route, typed, slug
-):
-    if route == "prompt":
-        done = cookiecutter(str(ROOT), typed=f"\n{typed}\n" + "\n" * 8)
-    elif route == "command line":
-        done = cookiecutter(str(ROOT), "--no-input", f"project_slug={typed}")
-    elif route == "configuration file":
-        cookiecutter.settings(default_context={"project_slug": typed})
-        done = cookiecutter(str(ROOT), "--no-input")
-    else:
-        answers = json.dumps({"project_slug": typed})
-        command = [sys.executable, "-m", "cruft", "create", "-y", "--extra-context", answers]
-        env = {**identity(cookiecutter.folder), "COOKIECUTTER_CONFIG": str(cookiecutter.config)}
-        command += ["--checkout", "now", str(template)]
-        done = subprocess.run(
-            command, cwd=cookiecutter.folder, env=env, capture_output=True, encoding="utf-8"
-        )
-    assert done.returncode == 0, done.stderr
-    assert cookiecutter.made() == [slug]
+@pytest.mark.parametrize("typed", ["../../x", ".."])
+def test_slug_becomes_one_folder_that_the_last_message_names_with_cruft(commands, template, typed):
+    """The other routes are in test_answers.py."""
+    answers = json.dumps({"project_slug": typed})
+    create = ("create", "-y", "--extra-context", answers, "--checkout", "now", str(template))
+    done = commands("cruft", *create)
+    slug = slug_of(project_slug=typed)
+    assert done.exit_code == 0, done.output
+    assert commands.made() == [slug]
     assert f"in the folder {slug}." in done.stdout and f"cd {slug}\n" in done.stdout
-    assert (cookiecutter.folder / slug / "README.md").is_file()
+    assert (commands.folder / slug / "README.md").is_file()
 
 
 @pytest.mark.parametrize("slug", ["../../x", "..", ".", "", "a b", "{{ 1+1 }}", "x" * 300, "a\0b"])
 @pytest.mark.parametrize("more", [(), ("-f",)])
-def test_slug_written_into_saved_answers_by_hand_is_refused(cookiecutter, slug, more):
+def test_slug_written_into_saved_answers_by_hand_is_refused(commands, slug, more):
     """Nothing can change it there; what lies where it leads stays as it was."""
-    (cookiecutter.folder / "mine").write_text("mine")
-    done = cookiecutter(*more, *cookiecutter.save(DEFAULTS | {"project_slug": slug}))
-    assert done.returncode == 1
+    (commands.folder / "mine").write_text("mine")
+    done = commands(*more, *commands.save(DEFAULTS | {"project_slug": slug}))
+    assert done.exit_code == 1
     if slug in ("../../x", "a b", "{{ 1+1 }}") or more and slug in ("..", ".", ""):
         assert done.stderr.startswith(f"project_slug: not {slug!r}. Type a-z"), done.stderr
-    assert cookiecutter.made() == ["mine"]
+    assert commands.made() == ["mine"]
 
 
-def test_slug_of_saved_answers_without_any_more_is_taken(cookiecutter):
+def test_slug_of_saved_answers_without_any_more_is_taken(commands):
     """As another version of the template saved them, or a person wrote them."""
-    done = cookiecutter(*cookiecutter.save(DEFAULTS | {"project_slug": "good", "__old": "x"}))
-    assert done.returncode == 0, done.stderr
-    assert cookiecutter.made() == ["good"]
+    done = commands(*commands.save(DEFAULTS | {"project_slug": "good", "__old": "x"}))
+    assert done.exit_code == 0, done.output
+    assert commands.made() == ["good"]

@@ -7,16 +7,20 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
-import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+import yaml
 from support.git import commit, git, identity
-from support.project import ROOT, TEMPLATE, Project, is_processed, missing
+from support.project import ROOT, TEMPLATE, Project, free_port, is_root, missing
 
 HOSTILE = """it's "Größe" \\ $HOME `id` # 🚗"""
 ANSWERS = dict.fromkeys(["project_name", "description", "author_name"], HOSTILE)
 ANSWERS["project_slug"] = "mine"
+COLLEAGUE = 20345
 NOTEBOOK = "data/input/process_cars.ipynb"
 MINE = {  # file: what the owner wrote into it
     "README.md": "My own words.",
@@ -37,16 +41,16 @@ KEPT = {  # files of the owner's own
 }
 
 
-def run(folder, command, fails=False, typed=None):
-    """Run a command as somebody whose home is empty, with the tools of these tests."""
-    home = folder.parent / "home"
-    home.mkdir(exist_ok=True)
-    tools = os.path.dirname(sys.executable)
-    env = identity(home) | {"PATH": tools + os.pathsep + os.environ["PATH"]}
-    done = subprocess.run(
-        command, cwd=folder, env=env, input=typed, capture_output=True, encoding="utf-8"
-    )
-    assert fails or done.returncode == 0, done.stdout + done.stderr
+def run(commands, folder, command, fails=False, typed=""):
+    """Run a command, which must succeed unless it `fails`."""
+    if command[0] == "git":
+        options = {"env": commands.env, "capture_output": True, "text": True}
+        done = subprocess.run(command, cwd=folder, **options)
+        assert fails or done.returncode == 0, done.stdout + done.stderr
+    else:
+        command = command[1:] if command[0] == "cookiecutter" else command
+        done = commands(*command, typed=typed, cwd=folder)
+        assert done.exit_code == 0, done.output
 
 
 def blocks(part):
@@ -78,20 +82,23 @@ def newer(template):
     return template
 
 
-def generate(template, folder, version, way="git", **more):
-    """Make a project of a version of the template, which is no repository yet."""
+def generate(commands, template, version, way="git", **more):
+    """Make a project of a version of the template, and commit it."""
     if version not in git(template, "tag").split():
         missing("history", f"the commit of {version} is not in this clone")
-    folder.mkdir(exist_ok=True)
     answers = {**ANSWERS, **more}
+    options = ["--checkout", version, "--output-dir", str(commands.around / version)]
     if way == "cruft":
-        command = ["cruft", "create", "-y", "--extra-context", json.dumps(answers), "-c", version]
-        run(folder, [*command, str(template)])
+        command = ["cruft", "create", "-y", "--extra-context", json.dumps(answers)]
+        run(commands, commands.around, [*command, *options, str(template)])
     else:
         texts = [f"{key}={text}" for key, text in answers.items()]
-        command = ["cookiecutter", "--no-input", "--checkout", version]
-        run(folder, [*command, f"git+{template.as_uri()}", *texts])
-    return folder / "mine"
+        command = ["cookiecutter", "--no-input", *options, f"git+{template.as_uri()}"]
+        run(commands, commands.around, [*command, *texts])
+    project = commands.around / version / "mine"
+    commit(project, "start")
+    git(project, "tag", "start")
+    return project
 
 
 def change(project):
@@ -100,7 +107,7 @@ def change(project):
     for name in ("README.md", "Dockerfile"):
         head, line, rest = (project / name).read_text(encoding="utf-8").partition("\n\n")
         (project / name).write_text(f"{head}\n{MINE[name]}{line}{rest}", encoding="utf-8")
-    for name in ("requirements.txt", "apt.txt"):
+    for name in ("requirements.txt", "apt.txt"):  # version 0.1.0 had no apt.txt
         with (project / name).open("a", encoding="utf-8") as file:
             file.write(MINE[name] + "\n")
     for name, text in KEPT.items():
@@ -108,12 +115,12 @@ def change(project):
     commit(project, "changed")
 
 
-def update(template, project, way, **more):
+def update(commands, template, project, way, **more):
     """Type what the page says; a conflict is no failure."""
     if way == "cruft":
         more = ["--variables-to-update", json.dumps(more)] if more else []
         (line,) = blocks("With cruft")[1]
-        run(project, [*shlex.split(line)[1:], "-y", *more])
+        run(commands, project, [*shlex.split(line)[1:], "-y", *more])
         return
     (lines,) = blocks("With git alone")
     for line in lines:
@@ -122,7 +129,7 @@ def update(template, project, way, **more):
         if command[0] == "uvx":
             texts = [f"{key}={text}" for key, text in {**ANSWERS, **more}.items()]
             command = [*command[1:], "--no-input", *texts]
-        run(project, command, fails=command[1] == "merge")
+        run(commands, project, command, fails=command[1] == "merge")
 
 
 def files(project):
@@ -136,19 +143,15 @@ VERSIONS = [("0.1.0", "git"), *((version, way) for version in ("second", "now") 
 
 
 @pytest.mark.parametrize(("version", "way"), VERSIONS)
-def test_update_brings_the_new_and_keeps_what_the_owner_changed(newer, tmp_path, version, way):
-    project = generate(newer, tmp_path / "a", version, way)
-    if not (project / "apt.txt").exists():
-        (project / "apt.txt").touch()  # version 0.1.0 had none
-    commit(project, "start")
-    git(project, "tag", "start")
+def test_update_brings_the_new_and_keeps_what_the_owner_changed(newer, commands, version, way):
+    """From the version before also with another answer: a cluster is added."""
+    more = {"cluster": "dask"} if version == "now" else {}
+    project = generate(commands, newer, version, way)
     before = set(files(project))
     change(project)
-    update(newer, project, way)
-    fresh = generate(newer, tmp_path / "fresh", "newer")
-    git(fresh, "init", "--quiet")
+    update(commands, newer, project, way, **more)
 
-    after, new = files(project), files(fresh)
+    after, new = files(project), files(generate(commands, newer, "newer", **more))
     assert {name for name in new if name not in MINE and after.get(name) != new[name]} == set()
     for name, text in MINE.items():
         assert text in after[name].decode(), name
@@ -157,6 +160,7 @@ def test_update_brings_the_new_and_keeps_what_the_owner_changed(newer, tmp_path,
             assert text in after[name].decode(), name
         assert not [name for name in MINE if b"\n<<<<<<< " in after[name]]
         json.loads(after[NOTEBOOK])
+        assert "CLUSTER.md" in after
     for name, text in KEPT.items():
         assert (project / name).read_text() == text
     gone = before - set(new) - {".cruft.json"}
@@ -166,79 +170,93 @@ def test_update_brings_the_new_and_keeps_what_the_owner_changed(newer, tmp_path,
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_update_leaves_both_where_both_changed_the_same_line(newer, tmp_path, way):
-    """The owner decides."""
-    project = generate(newer, tmp_path / "a", "now", way)
-    commit(project, "start")
-    git(project, "tag", "start")
+def test_update_leaves_both_where_both_changed_the_same_line(newer, commands, way):
+    project = generate(commands, newer, "now", way)
     with (project / "Dockerfile").open("a", encoding="utf-8") as file:
         file.write("ENV MINE=1\n")
     commit(project, "changed")
-    update(newer, project, way)
+    update(commands, newer, project, way)
     text = (project / "Dockerfile").read_text(encoding="utf-8")
     assert "ENV MINE=1" in text and "ENV THEIRS=1" in text and "<<<<<<<" in text
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_update_with_another_answer_adds_a_cluster(newer, tmp_path, way):
-    """The owner's changes stay, the cluster comes."""
-    project = generate(newer, tmp_path / "a", "now", way)
-    commit(project, "start")
-    git(project, "tag", "start")
-    change(project)
-    update(newer, project, way, cluster="dask")
-    fresh = generate(newer, tmp_path / "fresh", "newer", cluster="dask")
-    git(fresh, "init", "--quiet")
-    after, new = files(project), files(fresh)
-    assert set(new) <= set(after)
-    assert after["requirements.lock"] == new["requirements.lock"]
-    for name, text in MINE.items():
-        assert text in after[name].decode() and "\n<<<<<<< " not in after[name].decode(), name
-
-
-def test_update_with_cruft_of_a_project_that_was_made_without(newer, tmp_path):
-    project = generate(newer, tmp_path / "a", "now")
-    commit(project, "start")
+def test_update_with_cruft_of_a_project_that_was_made_without(newer, commands):
+    project = generate(commands, newer, "now")
     link, *rest = map(shlex.split, blocks("With cruft")[0])
-    link = [str(newer) if word.startswith("https:") else word for word in link[1:]]
-    link[link.index("VERSION")] = "now"
-    run(project, link, typed="Mine\n" + "\n" * 10)
+    said = {"https://github.com/org/ml-docker": str(newer), "VERSION": "now"}
+    link = [said.get(word, word) for word in link[1:]]
+    run(commands, project, link, typed="Mine\n" + "\n" * 10)
     for command in rest:
-        run(project, command)
-    update(newer, project, "cruft")
+        run(commands, project, command)
+    update(commands, newer, project, "cruft")
     assert "ENV THEIRS=1" in (project / "Dockerfile").read_text(encoding="utf-8")
 
 
-@pytest.mark.engine
-def test_update_of_the_second_edition_builds_and_runs(engine, template, tmp_path):
-    """All of the page by git, with a library, a Debian package and a lock of the owner's."""
-    path = generate(template, tmp_path / "a", "second").rename(
-        tmp_path / "a" / f"updated-{os.getpid()}"
-    )
-    commit(path, "start")
-    git(path, "tag", "start")
-    change(path)
-    (path / "Dockerfile").write_bytes(
-        (path / "Dockerfile").read_bytes().replace(b"ENV MINE=1\n", b"")
-    )
-    (path / "requirements.lock").write_text("# of mine\n")
-    commit(path, "mine")
-    git(template, "checkout", "--quiet", "now")
-    update(template, path, "git")
-    for name in ("requirements.txt", "apt.txt"):
-        text = (path / name).read_text(encoding="utf-8")
-        (path / name).write_text(re.sub(r"^(<{7}|={7}|>{7}).*\n", "", text, flags=re.MULTILINE))
-    for name in (NOTEBOOK, "README.md"):
-        git(path, "checkout", "template", name)
-    (lines,) = blocks("Afterwards")
-    project = Project(path, identity(tmp_path))
-    try:
-        for line in lines[:-1]:
-            project.run(*shlex.split(line))
-        assert "\ntoolz==1.0.0 " in (path / "requirements.lock").read_text()
-        assert lines[-1] == "docker compose up --build"
-        command = ("papermill", "process_cars.ipynb", "out.ipynb")
-        project.compose("run", "--rm", "--build", "notebook", *command)
-        assert is_processed(project.data)
-    finally:
+@pytest.fixture
+def owner_and_colleague(engine):
+    """Where the owner and somebody else will have the project, in a folder open to both."""
+    around = Path(tempfile.mkdtemp())
+    around.chmod(0o755)
+    env = identity(around) | {"JUPYTER_TOKEN": "open-sesame"}
+    names = [f"ml-docker-{who}-{os.getpid()}" for who in ("owner", "colleague")]
+    both = [Project(around / name, env | {"JUPYTER_PORT": str(free_port())}) for name in names]
+    for project in both:
+        project.path.mkdir()
+    yield both
+    for project in both:
         project.remove()
+    shutil.rmtree(around)
+
+
+@pytest.mark.engine
+def test_update_after_three_months_builds_and_runs_for_the_owner_a_colleague_and_ci(
+    template, commands, owner_and_colleague
+):
+    """All of the page by git, from the second edition."""
+    project, colleague = owner_and_colleague
+    path = generate(commands, template, "second").rename(project.path)
+    # A module, a notebook in a folder, a library and a pin, a lock of the owner's.
+    (project.data / "helpers.py").write_text("word = 'made'\n")
+    project.notebook(
+        "deep/mine.ipynb",
+        "import tabulate, toolz\nfrom helpers import word",
+        "assert toolz.__version__ == '0.12.0'\nopen(word, 'w').close()",
+    )
+    mine = "tabulate\ntoolz==0.12.0\n"
+    with (path / "requirements.txt").open("a") as file:
+        file.write(mine)
+    (path / "requirements.lock").write_text("# of mine\n")
+    git(path, "add", "--force", "data/input/helpers.py", "data/input/deep")
+    commit(path, "weeks of work")
+
+    git(template, "checkout", "--quiet", "now")
+    update(commands, template, path, "git")
+    assert mine in (path / "requirements.txt").read_text()
+    (path / "requirements.txt").write_text(mine)  # keep what you want: not the sample's
+    (path / NOTEBOOK).unlink()
+    (lines,) = blocks("Afterwards")
+    for line in lines[:-1]:
+        project.run(*shlex.split(line))
+    assert "\ntoolz==0.12.0 " in (path / "requirements.lock").read_text()
+    assert git(path, "status", "--porcelain") == ""
+    assert lines[-1] == "docker compose up --build"
+    project.compose("up", "--detach", "--wait", "--build", "notebook")
+
+    # A colleague's clone, both up at once.
+    user = COLLEAGUE if is_root() else os.getuid()
+    git(path, "bundle", "create", "--quiet", path.parent / "bundle", "HEAD")
+    os.chown(colleague.path, user, -1)
+    options = {"user": user, "group": user} if is_root() else {}
+    git(colleague.path, "clone", "--quiet", path.parent / "bundle", ".", **options)
+    colleague.compose("build", "notebook")
+    colleague.up()
+    for each in (project, colleague):
+        assert each.api("GET", "api/status")["kernels"] == 0
+
+    # What CI types.
+    workflow = yaml.safe_load((colleague.path / ".github/workflows/notebook.yml").read_text())
+    for step in workflow["jobs"]["run"]["steps"]:
+        if "run" in step:
+            colleague.run("bash", "-e", "-c", step["run"])
+    assert (colleague.data / "deep/made").stat().st_uid == user
+    assert (colleague.data / "_pages/deep/mine.html").exists()
