@@ -143,7 +143,11 @@ def test_what_the_lesson_finds_in_the_generated_files_is_there(default_project):
 @pytest.mark.engine
 @pytest.mark.parametrize(
     ("shell", "way"),
-    [("bash", "whole"), ("bash", "late"), pytest.param("zsh", "whole", marks=pytest.mark.zsh)],
+    [
+        ("bash", "whole"),
+        ("bash", "late"),
+        pytest.param("zsh", "whole", marks=[pytest.mark.zsh, pytest.mark.nightly]),
+    ],
 )
 def test_the_lesson(engine, tmp_path, shell, way):
     """Late: from the last checkpoint on, then what stands before it, as neither needs the other."""
