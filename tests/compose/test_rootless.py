@@ -31,13 +31,16 @@ ENGINES = {
 }
 
 
+def become(name: str) -> tuple[str, ...]:
+    """Return what makes a command that of a user."""
+    return ("setpriv", f"--reuid={name}", f"--regid={name}", "--init-groups")
+
+
 class TheirProject(Project):
     """A project of another user's, who types the commands."""
 
     def run(self, *command: str, **options) -> subprocess.CompletedProcess:
-        user = self.env["USER"]
-        become = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups")
-        return super().run(*become, *command, **options)
+        return super().run(*become(self.env["USER"]), *command, **options)
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +90,9 @@ def theirs(request, user, built) -> TheirProject:
         "STORAGE_DRIVER": "overlay",  # old Podman would copy the whole image for each container
     }  # fmt: skip
     log = runtime / "log"
-    command = ["setpriv", f"--reuid={user.pw_name}", f"--regid={user.pw_name}", "--init-groups"]
     with log.open("w") as file:
         process = subprocess.Popen(
-            [*command, *(word.format(socket) for word in ENGINES[request.param])],
+            [*become(user.pw_name), *(word.format(socket) for word in ENGINES[request.param])],
             cwd=home, env={**os.environ, **project.env}, stdout=file, stderr=file,
         )  # fmt: skip
     try:
