@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
@@ -56,9 +55,8 @@ def user(engine):
     name = f"ml-docker-{os.getpid()}"
     subprocess.run(["useradd", "--create-home", "--shell=/bin/bash", name], check=True)
     yield pwd.getpwnam(name)
-    subprocess.run(["pkill", "--uid", name])
-    time.sleep(2)
     subprocess.run(["pkill", "--signal=KILL", "--uid", name])
+    wait_until(lambda: subprocess.run(["pgrep", "--uid", name]).returncode, 30, "their end")
     subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
 
 

@@ -1,6 +1,6 @@
 """docker compose run --rm lock: requirements.lock."""
 
-import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -96,11 +96,9 @@ def full_disk(clone):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", project.path], check=True)
     shutil.copytree(content, project.path, dirs_exist_ok=True)
     (project.path / "requirements.lock").write_text("# short\n")
-    with (project.path / "filler").open("wb", buffering=0) as filler:
-        with contextlib.suppress(OSError):
-            while filler.write(bytes(2**16)):
-                pass
-        filler.truncate(filler.tell() - 2**16)
+    filler = project.path / "filler"
+    project.run("bash", "-c", "cat /dev/zero >filler", check=False)
+    os.truncate(filler, filler.stat().st_size - 2**16)
     yield project
     subprocess.run(["umount", project.path], check=True)
 

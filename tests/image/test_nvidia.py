@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.image import installed
 from support.notebooks import Run, environment, papermill
 from support.project import Project, missing
 
@@ -198,7 +197,7 @@ def test_nvidia_image_with_cuda(new_project):
     """Built for real: complete, the reason said, the notebook runs, data loads in parallel."""
     project = new_project(accelerator="nvidia")
     project.compose("build", "notebook")
-    assert installed(project)[1] == []
+    project.inside("uv", "pip", "check")
     card = has_card(project)
     if card:
         switch_on(project)
