@@ -126,12 +126,14 @@ def test_health_is_that_of_the_server_from_the_start_to_a_hang(clone):
     (project.path / "docker-compose.override.yml").write_text(
         "services: {notebook: {healthcheck: {retries: 1}}}\n"
     )
-    other = project.compose("run", "--detach", "notebook", "sleep", "99").stdout.strip()
+    sleep = ("docker", "run", "--rm", "--detach", project.slug, "sleep", "99")
+    other = project.run(*sleep).stdout.strip()
     project.compose("up", "--detach", "--wait", "--no-build", "notebook")
+    assert inspect(other)["State"]["Health"]["Status"] == "healthy"
+    project.run("docker", "rm", "--force", "--volumes", other)
     assert urllib.request.urlopen(project.printed_url()).status == 200
     project.shell("kill -STOP $(grep -l '[b]in/jupyter-lab' /proc/[0-9]*/cmdline | cut -d/ -f3)")
     wait_until(lambda: state(project)["Health"]["Status"] == "unhealthy", 60, "unhealthy")
-    assert inspect(other)["State"]["Health"]["Status"] == "healthy"
     project.run("docker", "kill", project.container())
 
 
