@@ -43,7 +43,8 @@ def test_https_with_a_password_behind_a_path_for_others(clone):
 
     trusting = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=public))
     site = here.replace("127.0.0.1", "localhost")
-    with urllib.request.build_opener(trusting).open(url.replace(here, site)) as page:
+    browser = urllib.request.build_opener(trusting)
+    with browser.open(url.replace(here, site), timeout=30) as page:
         assert page.url.partition("?")[0] == f"{site}lab"
 
     def log_in(password: str) -> str:
