@@ -129,7 +129,7 @@ def test_health_is_that_of_the_server_from_the_start_to_a_hang(clone):
     sleep = ("docker", "run", "--rm", "--detach", project.slug, "sleep", "99")
     other = project.run(*sleep).stdout.strip()
     project.compose("up", "--detach", "--wait", "--no-build", "notebook")
-    assert inspect(other)["State"]["Health"]["Status"] == "healthy"
+    wait_until(lambda: inspect(other)["State"]["Health"]["Status"] == "healthy", 30, "healthy")
     project.run("docker", "rm", "--force", "--volumes", other)
     assert urllib.request.urlopen(project.printed_url()).status == 200
     project.shell("kill -STOP $(grep -l '[b]in/jupyter-lab' /proc/[0-9]*/cmdline | cut -d/ -f3)")
