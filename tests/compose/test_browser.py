@@ -122,7 +122,7 @@ def test_browser_greets_a_first_time_user_and_runs_the_notebook_in_the_lab(runni
 
 def test_browser_runs_the_notebook_in_notebook_7(notebook_7, page, tmp_path):
     document = open_notebook(page, notebook_7.printed_url())
-    assert "/tree" in page.url
+    assert "/tree" in page.url and "/lab" not in page.url
     expect(page.locator(".jp-DirListing-item", has_text="cars_sampled.csv")).to_be_visible()
     run_all(document)
     document.screenshot(path=tmp_path / "notebook.png")
