@@ -1,6 +1,5 @@
 """Fixtures of all folders: generated projects, the engine, one built image, one server."""
 
-import contextlib
 import os
 import shutil
 import socket
@@ -78,13 +77,12 @@ def built(new_project) -> Project:
     return project
 
 
-@contextlib.contextmanager
-def clones(built: Project):
-    """Yield a function that clones a built project into a folder of another name, with its image.
+def clones(built):
+    """Return a function that clones a built project into a folder of another name, with its image.
 
     The clone belongs to `uid` and, if given, `gid`; all of it is removed afterwards.
     """
-    made = []
+    made = {}
 
     def _clone(
         source: Project = built,
@@ -98,35 +96,24 @@ def clones(built: Project):
         place = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
         place.chmod(0o755)
         path = place / f"{source.slug}-{os.urandom(3).hex()}"
-        env = {**source.env, "JUPYTER_PORT": str(free_port()), **settings}
-        copy = Project(path, env)
+        copy = Project(path, {**source.env, "JUPYTER_PORT": str(free_port()), **settings})
         shutil.copytree(source.path, path)
         if uid is not None:
             for each in [path, *path.rglob("*")]:
                 os.chown(each, uid, uid if gid is None else gid)
         copy.data.chmod(mode)
         copy.run("docker", "tag", source.slug, copy.slug)
-        made.append(copy)
+        made[place] = copy
         return copy
 
     yield _clone
-    for copy in made:
+    for place, copy in made.items():
         copy.remove()
-        shutil.rmtree(copy.path.parent)
+        shutil.rmtree(place)
 
 
-@pytest.fixture
-def clone(built):
-    """`clones` for one test."""
-    with clones(built) as make:
-        yield make
-
-
-@pytest.fixture(scope="module")
-def module_clone(built):
-    """`clones` for all tests of a file."""
-    with clones(built) as make:
-        yield make
+clone = pytest.fixture(clones, name="clone")  # for one test
+module_clone = pytest.fixture(clones, name="module_clone", scope="module")  # for a file's tests
 
 
 @pytest.fixture(scope="session")
@@ -136,11 +123,3 @@ def running(built) -> Project:
     built.printed_url()
     built.start_log = built.logs()
     return built
-
-
-@pytest.fixture(scope="session")
-def notebook_7(new_project) -> Project:
-    """The same for a project whose interface is Notebook 7."""
-    project = new_project(interface="notebook")
-    project.compose("up", "--detach", "--wait", "--build", "notebook")
-    return project

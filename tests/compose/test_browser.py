@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
-from support.project import is_processed, missing, wait_until
+from support.project import Project, is_processed, missing, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.browser]
 
@@ -34,6 +34,14 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def notebook_7(new_project) -> Project:
+    """A running project whose interface is Notebook 7."""
+    project = new_project(interface="notebook")
+    project.compose("up", "--detach", "--wait", "--build", "notebook")
+    return project
 
 
 @pytest.fixture
@@ -92,64 +100,51 @@ def checks_after_the_run(page: Page, project) -> None:
     no_complaints(page)
 
 
-def test_browser_runs_the_notebook_in_the_lab(running, page, tmp_path):
-    logs = ("logs", "--no-log-prefix", "notebook")
-    log = running.compose(*logs).stdout
+def test_browser_greets_a_first_time_user_and_runs_the_notebook_in_the_lab(running, page, tmp_path):
+    """With the launcher alone: no question whether news may be fetched, no message of an error."""
+    log = running.logs()
     (running.data / "processed.csv").unlink(missing_ok=True)
+    page.goto(running.printed_url())
+    expect(page.locator(".jp-Launcher-body")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0
+    assert page.get_by_text("news").count() == 0
+    no_complaints(page)
+
     open_notebook(page, running.printed_url())
+    assert "/lab" in page.url
     run_all(page)
     expect(page.locator(".jp-DirListing-item", has_text="processed.csv")).to_be_visible()
-    # All of the plot, as in docs/notebook.png; after each step the lab draws more cells.
-    for _ in range(3):
-        plot = page.locator(".jp-RenderedImage img").first
-        plot.evaluate("plot => plot.scrollIntoView({block: 'end'})")
-        page.wait_for_timeout(500)
     page.screenshot(path=tmp_path / "lab.png")
     checks_after_the_run(page, running)
-    assert running.compose(*logs).stdout == log
+    assert running.logs() == log
 
 
 def test_browser_runs_the_notebook_in_notebook_7(notebook_7, page, tmp_path):
     document = open_notebook(page, notebook_7.printed_url())
+    assert "/tree" in page.url and "/lab" not in page.url
     expect(page.locator(".jp-DirListing-item", has_text="cars_sampled.csv")).to_be_visible()
     run_all(document)
     document.screenshot(path=tmp_path / "notebook.png")
     checks_after_the_run(document, notebook_7)
 
 
-def test_browser_greets_a_first_time_user_with_the_launcher_alone(clone, page, tmp_path):
-    """No question whether news may be fetched, no message of an error."""
-    page.goto(clone().start())
-    expect(page.locator(".jp-Launcher-body")).to_be_visible()
-    page.wait_for_load_state("networkidle")
-    page.screenshot(path=tmp_path / "first.png")
-    assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0
-    assert page.get_by_text("news").count() == 0
-    no_complaints(page)
-
-
 @pytest.mark.parametrize("interface", ["running", "notebook_7"])
-def test_browser_draws_progress_bars_and_widgets(interface, request, clone, page, tmp_path):
+def test_browser_draws_widgets_and_shows_what_was_saved_after_a_restart(
+    interface, request, clone, page
+):
     project = clone(request.getfixturevalue(interface))
+    mine, name = "mine = 'Größe'", "widgets.ipynb"
     project.notebook(
-        "widgets.ipynb",
+        name,
         "from tqdm.notebook import tqdm\nfor _ in tqdm(range(3)): pass",
         "import ipywidgets\nipywidgets.IntSlider(7)",
     )
-    document = open_notebook(page, project.start(), "widgets.ipynb")
+    document = open_notebook(page, project.start(), name)
     run_all(document)
     expect(document.locator(".widget-hprogress")).to_be_visible()
     expect(document.get_by_text("3/3")).to_be_visible()
     expect(document.locator(".widget-slider .widget-readout")).to_have_text("7")
-    document.screenshot(path=tmp_path / "widgets.png")
-    no_complaints(document)
-
-
-@pytest.mark.parametrize("interface", ["running", "notebook_7"])
-def test_browser_shows_what_was_saved_after_a_restart(interface, request, clone, page):
-    project = clone(request.getfixturevalue(interface))
-    mine, file = "mine = 'Größe'", project.data / "process_cars.ipynb"
-    document = open_notebook(page, project.start())
     cell = document.locator(".jp-CodeCell .cm-content").first
     cell.click()
     cell.press("Control+End")
@@ -157,8 +152,8 @@ def test_browser_shows_what_was_saved_after_a_restart(interface, request, clone,
 
     def saved() -> bool:
         document.keyboard.press("Control+s")
-        document.wait_for_timeout(1000)
-        return mine in file.read_text(encoding="utf-8")
+        document.wait_for_timeout(300)
+        return mine in (project.data / name).read_text(encoding="utf-8")
 
     wait_until(saved, 30, "the notebook saved")
     no_complaints(page)
@@ -167,6 +162,6 @@ def test_browser_shows_what_was_saved_after_a_restart(interface, request, clone,
     page.complaints.clear()  # of requests that leaving the page has cut off
 
     project.compose("restart", "notebook")
-    document = open_notebook(page, project.printed_url(starts=2))
+    document = open_notebook(page, project.printed_url(starts=2), name)
     expect(document.locator(".jp-CodeCell .cm-content").first).to_contain_text(mine)
     no_complaints(document)

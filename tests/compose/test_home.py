@@ -2,6 +2,7 @@
 
 import pytest
 from support.jupyter import Kernel
+from support.project import is_root
 
 pytestmark = pytest.mark.engine
 THEME = "lab/api/settings/@jupyterlab/apputils-extension:themes"
@@ -13,13 +14,15 @@ print(any("remembered = 1" in line for _, _, line in lines))
 """
 
 
-def test_home_folder_survives_until_it_is_forgotten(clone):
-    """Theme, open tabs, history, trust: through a restart and a new container."""
-    project = clone(JUPYTER_TOKEN="open-sesame")
+def test_home_folder_keeps_settings_history_and_pip_installs_until_it_is_forgotten(clone):
+    """Through a restart and a new container; the kernel that installs imports it at once."""
+    project = clone(uid=20345 if is_root() else None, JUPYTER_TOKEN="open-sesame")
     project.up()
     project.api("PUT", THEME, {"raw": '{"theme": "JupyterLab Dark"}'})
     project.api("PUT", "lab/api/workspaces/default", TABS)
     kernel = Kernel(project)
+    kernel.run("%pip install jupyter-resource-usage")
+    kernel.run("import jupyter_resource_usage")
     kernel.run("remembered = 1")
     project.api("DELETE", f"api/kernels/{kernel.id}")
     project.notebook("mine.ipynb", "1")
@@ -32,6 +35,9 @@ def test_home_folder_survives_until_it_is_forgotten(clone):
         assert project.shell(f"python -c '{RECALL}'").stdout == "True\n"
         (cell,) = project.api("GET", "api/contents/mine.ipynb")["content"]["cells"]
         assert cell["metadata"]["trusted"]
+        assert project.api("GET", "api/metrics/v1")["rss"] > 0
+        page = project.shell("jupyter labextension list 2>&1").stdout
+        assert "@jupyter-server/resource-usage" in page
 
     project.api("DELETE", "api/contents/mine.ipynb")
     assert project.shell("find /home /data -name '*mine*'").stdout == ""

@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
@@ -31,13 +30,16 @@ ENGINES = {
 }
 
 
+def become(name: str) -> tuple[str, ...]:
+    """Return what makes a command that of a user."""
+    return ("setpriv", f"--reuid={name}", f"--regid={name}", "--init-groups")
+
+
 class TheirProject(Project):
     """A project of another user's, who types the commands."""
 
     def run(self, *command: str, **options) -> subprocess.CompletedProcess:
-        user = self.env["USER"]
-        become = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups")
-        return super().run(*become, *command, **options)
+        return super().run(*become(self.env["USER"]), *command, **options)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +55,8 @@ def user(engine):
     name = f"ml-docker-{os.getpid()}"
     subprocess.run(["useradd", "--create-home", "--shell=/bin/bash", name], check=True)
     yield pwd.getpwnam(name)
-    subprocess.run(["pkill", "--uid", name])
-    time.sleep(2)
     subprocess.run(["pkill", "--signal=KILL", "--uid", name])
+    wait_until(lambda: subprocess.run(["pgrep", "--uid", name]).returncode, 30, "their end")
     subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
 
 
@@ -87,10 +88,9 @@ def theirs(request, user, built) -> TheirProject:
         "STORAGE_DRIVER": "overlay",  # old Podman would copy the whole image for each container
     }  # fmt: skip
     log = runtime / "log"
-    command = ["setpriv", f"--reuid={user.pw_name}", f"--regid={user.pw_name}", "--init-groups"]
     with log.open("w") as file:
         process = subprocess.Popen(
-            [*command, *(word.format(socket) for word in ENGINES[request.param])],
+            [*become(user.pw_name), *(word.format(socket) for word in ENGINES[request.param])],
             cwd=home, env={**os.environ, **project.env}, stdout=file, stderr=file,
         )  # fmt: skip
     try:

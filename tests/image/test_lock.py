@@ -1,6 +1,6 @@
 """docker compose run --rm lock: requirements.lock."""
 
-import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -37,44 +37,39 @@ def test_lock_is_its_owners_and_stays_when_nothing_changed(clone):
     assert lock(project) == first
 
 
-def test_lock_pins_a_line_that_the_image_does_not_have_yet(clone):
-    project = clone()
-    with (project.path / "requirements.txt").open("a") as file:
-        file.write("Toolz\n")
-    renew(project)
-    assert version(project, "toolz")
-    assert "sha256" in lock(project).partition("\ntoolz==")[2].split("\n")[1]
-
-
-def test_lock_keeps_versions_and_upgrade_renews_them_and_uv(clone):
+def test_lock_pins_new_lines_and_keeps_versions_until_upgrade_renews_them(clone):
+    """That of uv too."""
     project = clone()
     path = project.path / "requirements.lock"
     old = {"uv": "0.9.0", "tqdm": "4.66.5"}
     for name, number in old.items():
         path.write_text(re.sub(rf"(?m)^{name}==\S+", f"{name}=={number}", lock(project)))
+    with (project.path / "requirements.txt").open("a") as file:
+        file.write("Toolz\n")
     renew(project)
     assert {name: version(project, name) for name in old} == old
+    assert re.search(r"^toolz==\S+ \\\n    --hash=sha256:", lock(project), re.MULTILINE)
     renew(project, "--upgrade")
     for name, number in old.items():
         assert version(project, name) != number
 
 
-@pytest.mark.parametrize("where", ["setting", "uv.toml"])
-def test_lock_holds_no_address_of_this_machine(clone, bridge, tmp_path, where):
+def test_lock_holds_no_address_of_this_machine(clone, bridge, tmp_path):
     """And no password of an index, wherever uv has it from."""
-    write_wheel(tmp_path / "simple/only-there", "only-there", "1.0")
+    for name in ("in-setting", "in-base-image"):
+        write_wheel(tmp_path / name / "simple" / name, name, "1.0")
     project = clone()
-    (project.path / "requirements.txt").write_text("only-there\n")
+    (project.path / "requirements.txt").write_text("in-setting\nin-base-image\n")
     with serving(files(tmp_path), bridge) as address:
-        index = f"{address.replace('//', '//reader:pass-8c1f27@')}/simple"
-        if where == "setting":
-            (project.path / ".env").write_text(f"UV_INDEX={index}\n")
-        else:  # as in a company's base image
-            (project.path / "uv.toml").write_text(f'[[index]]\nurl = "{index}"\n')
-            mount = "services: {lock: {volumes: ['./uv.toml:/etc/uv/uv.toml:ro']}}\n"
-            (project.path / "docker-compose.override.yml").write_text(mount)
+        address = address.replace("//", "//reader:pass-8c1f27@")
+        (project.path / ".env").write_text(f"UV_INDEX={address}/in-setting/simple\n")
+        (project.path / "uv.toml").write_text(
+            f'[[index]]\nurl = "{address}/in-base-image/simple"\n'
+        )
+        mount = "services: {lock: {volumes: ['./uv.toml:/etc/uv/uv.toml:ro']}}\n"
+        (project.path / "docker-compose.override.yml").write_text(mount)
         renew(project)
-    assert version(project, "only-there") == "1.0"
+    assert version(project, "in-setting") == version(project, "in-base-image") == "1.0"
     assert "pass-8c1f27" not in lock(project)
     assert bridge not in lock(project)
 
@@ -101,11 +96,9 @@ def full_disk(clone):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", project.path], check=True)
     shutil.copytree(content, project.path, dirs_exist_ok=True)
     (project.path / "requirements.lock").write_text("# short\n")
-    with (project.path / "filler").open("wb", buffering=0) as filler:
-        with contextlib.suppress(OSError):
-            while filler.write(bytes(2**16)):
-                pass
-        filler.truncate(filler.tell() - 2**16)
+    filler = project.path / "filler"
+    project.run("bash", "-c", "cat /dev/zero >filler", check=False)
+    os.truncate(filler, filler.stat().st_size - 2**16)
     yield project
     subprocess.run(["umount", project.path], check=True)
 

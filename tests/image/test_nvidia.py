@@ -12,14 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.image import installed
 from support.notebooks import Run, environment, papermill
 from support.project import Project, missing
 
 TORCH = "torch==2.13.0+cpu"
 NOTEBOOK = "train_network.ipynb"
 CARDS = {"driver": "nvidia", "count": -1, "capabilities": ["gpu"]}
-PAPERMILL = ("papermill", NOTEBOOK, "out.ipynb")
 
 # Asks the first cell for its reason, as if PyTorch had CUDA: (error, was a card given?).
 REASONS = """
@@ -47,6 +45,11 @@ def switch_on(project: Project) -> None:
     (project.path / ".env").write_text(line)
 
 
+def has_card(project: Project) -> bool:
+    """Tell whether the engine can give a card to a container."""
+    return "nvidia" in project.run("docker", "info", "--format={{json .Runtimes}}").stdout
+
+
 def services(project: Project) -> dict[str, dict]:
     """Return the services as Compose understands them."""
     done = project.compose("--profile", "*", "config", "--format", "json")
@@ -66,29 +69,23 @@ def test_nvidia_setting_gives_the_cards_to_what_computes_and_changes_nothing_els
     after = services(project)
     assert set(after) == set(before)
     for name, service in after.items():
+        cards = {"reservations": {"devices": [CARDS]}} if name in computing else {}
         deploy, deploy_before = service.pop("deploy", {}), before[name].pop("deploy", {})
-        given = deploy.get("resources", {}).get("reservations", {}).get("devices", [])
-        assert given == ([CARDS] if name in computing else [])
+        assert deploy.pop("resources", {}) == cards
+        assert deploy_before.pop("resources", {}) == {}  # so all starts without a card
         assert deploy.get("replicas") == deploy_before.get("replicas")
         service["environment"].pop("COMPOSE_FILE", None)  # all of .env is there
         assert service == before[name]
 
 
 @pytest.mark.engine
-def test_nvidia_card_that_is_missing_is_named_and_without_the_setting_all_starts(
-    built, new_project
-):
+def test_nvidia_card_that_is_missing_is_named(built, new_project):
     """The small image of the default project stands in for the large one."""
     project = new_project(accelerator="nvidia")
     project.run("docker", "tag", built.slug, project.slug)
-    project.compose("up", "--detach", "--wait", "notebook")
-    project.printed_url()
-    project.compose("down")
-
     switch_on(project)
     done = project.compose("run", "--rm", "notebook", "nvidia-smi", check=False)
-    project.compose("down")
-    if "nvidia" in project.run("docker", "info", "--format={{json .Runtimes}}").stdout:
+    if has_card(project):
         assert done.returncode == 0, done.stderr
         return
     (error,) = re.findall(r"could not select device driver .*", done.stderr)
@@ -200,19 +197,11 @@ def test_nvidia_image_with_cuda(new_project):
     """Built for real: complete, the reason said, the notebook runs, data loads in parallel."""
     project = new_project(accelerator="nvidia")
     project.compose("build", "notebook")
-    assert installed(project)[1] == []
-    card = "nvidia" in project.run("docker", "info", "--format={{json .Runtimes}}").stdout
+    project.inside("uv", "pip", "check")
+    card = has_card(project)
     if card:
         switch_on(project)
-    project.compose("run", "--rm", "notebook", *PAPERMILL)
-    done = project.compose("run", "--rm", "notebook", "python", "-W", "error", "-c", LOADER)
-    project.compose("down")
-    assert done.stdout == "200.0\n"
-    cells = json.loads((project.data / "out.ipynb").read_text(encoding="utf-8"))["cells"]
-    run = Run(0, "", cells, project.data)
-    (output,) = run.output_of("device")
-    sentence = "".join(output["text"])
+    page = project.inside("papermill", NOTEBOOK, "-").stdout
     expected = "the graphics card " if card else "the processor, because it was given no graphics"
-    assert re.match(rf"PyTorch [\d.]+\+cu\d+ computes on {expected}", sentence), sentence
-    median, line, network = errors(run)
-    assert network < 0.35 * median and network < 1.15 * line
+    assert re.search(rf"PyTorch [\d.]+\+cu\d+ computes on {expected}", page), page
+    assert project.inside("python", "-W", "error", "-c", LOADER).stdout == "200.0\n"

@@ -1,5 +1,6 @@
 """A room without a network, and a stick to carry the image there: docs/company.md."""
 
+import re
 import shutil
 import tempfile
 import urllib.request
@@ -49,21 +50,17 @@ def test_offline_an_engine_that_never_saw_the_base_image_runs_what_was_saved(bui
     if not shutil.which("dockerd") or not is_root():
         missing("second-engine", "only root with a dockerd can start a second engine")
     text = (ROOT / "docs/company.md").read_text(encoding="utf-8")
-    save, load = (
-        text.partition("## A room without a network")[2]
-        .replace("my-ml-project", built.slug)
-        .replace("image.tar", str(tmp_path / "image.tar"))
-        .replace("--no-build", "--no-build --detach --wait")
-        .split("```bash\n")[1:3]
-    )
-    built.run("bash", "-euc", save.partition("```")[0])
+    own = text.replace("my-ml-project", built.slug).replace("image.tar", f"{tmp_path}/image.tar")
+    own = own.replace("--no-build", "--no-build --detach --wait")
+    save, load = re.findall(r"```bash\n(docker (?:save|load).*?)```", own, re.DOTALL)
+    built.run("bash", "-euc", save)
     shutil.copytree(built.path, tmp_path / built.slug)
     with tempfile.TemporaryDirectory() as folder, Engine(Path(folder)) as second:
         env = {"DOCKER_HOST": second.host, "JUPYTER_PORT": str(free_port())}
         project = Project(tmp_path / built.slug, env)
         assert project.run("docker", "images", "--all", "--quiet").stdout == ""
         try:
-            project.run("bash", "-euc", load.partition("```")[0])
+            project.run("bash", "-euc", load)
             with urllib.request.urlopen(project.printed_url()) as page:
                 assert page.status == 200
             project.notebook("quick.ipynb", QUICK)

@@ -1,4 +1,4 @@
-"""What a person does on JupyterLab's page, by the same server: runs cells, types in a terminal."""
+"""What a person does on JupyterLab's page, by the same server: runs cells."""
 
 import subprocess
 
@@ -14,17 +14,6 @@ seconds = int(sys.argv[3])
 answer = client.execute_interactive(sys.argv[2], allow_stdin=False, timeout=seconds)
 sys.exit(answer["content"]["status"] != "ok")
 """
-TYPE_LINE = """
-import json, sys, websocket
-address, line, end = sys.argv[1:]
-terminal = websocket.create_connection(address, timeout=30)
-terminal.send(json.dumps(["stdin", line + "\\r"]))
-shown = ""
-while end not in shown:
-    kind, text = json.loads(terminal.recv())[:2]
-    shown += text if kind == "stdout" else ""
-print(shown)
-"""
 
 
 class Kernel:
@@ -38,12 +27,3 @@ class Kernel:
         """Run a cell; `stdout` of the result is what it shows below itself."""
         command = ("entrypoint", "python", "-c", RUN_CELL, self.id, cell, str(seconds))
         return self.project.compose("exec", "-T", "notebook", *command, check=check)
-
-
-def typed_in_terminal(project: Project, line: str, end: str) -> str:
-    """Open a terminal, type a line, and return what the screen shows up to the word `end`."""
-    name = project.api("POST", "api/terminals")["name"]
-    token = project.env["JUPYTER_TOKEN"]
-    address = f"ws://127.0.0.1:8888/terminals/websocket/{name}?token={token}"
-    command = ("entrypoint", "python", "-c", TYPE_LINE, address, line, end)
-    return project.compose("exec", "-T", "notebook", *command).stdout

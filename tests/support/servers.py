@@ -21,24 +21,13 @@ def serving(handler, host: str = "127.0.0.1") -> Iterator[str]:
             server.shutdown()
 
 
-class _Silent:
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-class _Files(_Silent, SimpleHTTPRequestHandler):
-    pass
-
-
 def files(folder: Path):
     """Return a handler that serves the files of a folder, and lists them."""
-    return partial(_Files, directory=folder)
+    return partial(SimpleHTTPRequestHandler, directory=folder)
 
 
-class Relay(_Silent, BaseHTTPRequestHandler):
+class Relay(BaseHTTPRequestHandler):
     """Passes on what another server says. A subclass tells which address a path stands for."""
-
-    passed_on = ("Accept",)  # headers of the question
 
     def address(self) -> str | None:
         """Return the address to ask instead of this one, None if it has answered already."""
@@ -52,9 +41,11 @@ class Relay(_Silent, BaseHTTPRequestHandler):
         """Ask, and answer."""
         if not (address := self.address()):
             return
-        headers = {name: self.headers[name] for name in self.passed_on if self.headers[name]}
+        request = urllib.request.Request(
+            address, headers={"Accept": self.headers["Accept"] or "*/*"}
+        )
         try:
-            with urllib.request.urlopen(urllib.request.Request(address, headers=headers)) as page:
+            with urllib.request.urlopen(request) as page:
                 body, kind = page.read(), page.headers["Content-Type"] or "text/plain"
         except urllib.error.HTTPError as error:
             self.send_error(error.code)

@@ -3,10 +3,12 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 import matplotlib.pyplot as plt
+import polars
 
 assert version("pandas").startswith("2.")
 assert version("toolz") == "0.12.0"
 assert version("tabulate") == "0.9.0"
+assert polars.DataFrame({"a": [1, 2]})["a"].sum() == 3
 for name in ("docopt", "PySocks", "typing-extensions", "zope.interface"):
     version(name)
 try:
