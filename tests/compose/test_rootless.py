@@ -21,7 +21,7 @@ from support.project import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.engine, pytest.mark.rootless]
+pytestmark = [pytest.mark.engine, pytest.mark.rootless, pytest.mark.nightly]
 BASE = "python:3.13-slim-trixie"
 DEBIAN = "/usr/share/docker.io/contrib"
 ENGINES = {

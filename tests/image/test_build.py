@@ -81,6 +81,7 @@ def test_build_with_nothing_mounted_runs_the_sample(built):
     built.run("docker", "build", "--quiet", "--tag", f"{built.slug}-lock", ".")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("python", ["3.11", "3.14"])
 def test_python_of_debian_builds_and_runs_the_notebook(new_project, debian_base, python):
     """A base image of Debian's packages, which has neither `python` nor `pip`."""
