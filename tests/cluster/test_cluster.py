@@ -41,7 +41,7 @@ def cluster(new_project) -> Project:
     project = new_project(cluster="dask")
     project.env["DASHBOARD_PORT"] = str(free_port())
     header, rows = (project.data / "cars_sampled.csv").read_bytes().split(b"\n", 1)
-    (project.data / "large.csv").write_bytes(header + b"\n" + rows * 20)
+    (project.data / "large.csv").write_bytes(header + b"\n" + rows * 10)
     if is_root():
         for path in [project.path, *project.path.rglob("*")]:
             os.chown(path, 20345, 20345)
@@ -77,7 +77,7 @@ def start_job(project: Project) -> subprocess.Popen:
     """Start the notebook on the large file, in small blocks; return once some parts are written."""
     job = subprocess.Popen(
         ["docker", "compose", "exec", "-T", "notebook", "entrypoint", "papermill", NOTEBOOK,
-         "out.ipynb", "-p", "source", "large.csv", "-p", "blocksize", "64 kB"],
+         "out.ipynb", "-p", "source", "large.csv", "-p", "blocksize", "32 kB"],
         cwd=project.path, env={**os.environ, **project.env},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
