@@ -246,5 +246,5 @@ if __name__ == "__main__":
     (project.path / "own.py").write_text(script)
     settings = {"DASK_CONFIG": str(project.path / "dask.yaml"), "DASHBOARD_PORT": "8787"}
     settings |= {"DASK_TEMPORARY_DIRECTORY": str(project.path)}
-    done = project.run(python, "own.py", **settings)
+    done = project.run(str(python), "own.py", **settings)
     assert done.stdout.splitlines() == [said, "3 2"]
