@@ -17,7 +17,7 @@ ASK = """
 import json, pathlib
 from dask.distributed import Client
 client = Client(timeout=60)
-client.wait_for_workers({workers}, timeout=60)
+client.wait_for_workers(2, timeout=60)
 workers = client.scheduler_info(n_workers=-1)["workers"].values()
 place = lambda worker: worker["local_directory"].split("/dask")[0]
 found = [[each["nthreads"], each["memory_limit"], place(each)] for each in workers]
@@ -28,7 +28,7 @@ def ask():
 
 values = []
 for value in (1, 2):
-    pathlib.Path("edited.py").write_text(f"VALUE = {{value}}")
+    pathlib.Path("edited.py").write_text(f"VALUE = {value}")
     client.upload_file("edited.py")
     values += client.run(ask).values()
 print(json.dumps([client.dashboard_link, found, values]))
@@ -41,7 +41,7 @@ def cluster(new_project) -> Project:
     project = new_project(cluster="dask")
     project.env["DASHBOARD_PORT"] = str(free_port())
     header, rows = (project.data / "cars_sampled.csv").read_bytes().split(b"\n", 1)
-    (project.data / "large.csv").write_bytes(header + b"\n" + rows * 20)
+    (project.data / "large.csv").write_bytes(header + b"\n" + rows * 10)
     if is_root():
         for path in [project.path, *project.path.rglob("*")]:
             os.chown(path, 20345, 20345)
@@ -61,11 +61,10 @@ def containers(project: Project, *services: str) -> list[str]:
     return project.compose("ps", "--quiet", *services).stdout.split()
 
 
-def ask(project: Project, workers: int = 2, **env: str) -> tuple[str, list, list]:
+def ask(project: Project) -> tuple[str, list, list]:
     """Return the dashboard's address, what the workers say of themselves and what they imported."""
-    script = ASK.format(workers=workers)
-    command = ("exec", "-T", "notebook", "entrypoint", "python", "-c", script)
-    return json.loads(project.compose(*command, **env).stdout)
+    command = ("exec", "-T", "notebook", "entrypoint", "python", "-c", ASK)
+    return json.loads(project.compose(*command).stdout)
 
 
 def expected(project: Project) -> bytes:
@@ -78,7 +77,7 @@ def start_job(project: Project) -> subprocess.Popen:
     """Start the notebook on the large file, in small blocks; return once some parts are written."""
     job = subprocess.Popen(
         ["docker", "compose", "exec", "-T", "notebook", "entrypoint", "papermill", NOTEBOOK,
-         "out.ipynb", "-p", "source", "large.csv", "-p", "blocksize", "64 kB"],
+         "out.ipynb", "-p", "source", "large.csv", "-p", "blocksize", "32 kB"],
         cwd=project.path, env={**os.environ, **project.env},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -138,10 +137,11 @@ def test_client_finds_workers_that_know_their_memory_and_edited_modules(healthy)
     assert values == [1, 1, 2, 2]
 
 
-def test_papermill_starts_the_cluster_by_itself(healthy):
+def test_papermill_starts_the_cluster_by_itself_with_as_many_workers_as_are_set(healthy):
     healthy.compose("down")
     command = ("papermill", NOTEBOOK, "out.ipynb", "-p", "source", "large.csv")
-    healthy.compose("run", "--rm", "notebook", *command)
+    healthy.compose("run", "--rm", "notebook", *command, WORKERS="3")
+    assert len(containers(healthy, "worker")) == 3
     output = healthy.data / "processed.csv"
     assert output.read_bytes() == expected(healthy)
     assert output.stat().st_uid == healthy.data.stat().st_uid
@@ -149,14 +149,12 @@ def test_papermill_starts_the_cluster_by_itself(healthy):
     assert "Direct" in said and "LocalCluster" not in said
 
 
-@pytest.mark.parametrize("how", ["process", "container"])
-def test_worker_that_dies_changes_nothing(healthy, how):
+def test_worker_that_dies_changes_nothing(healthy):
+    """A process of one, which is started anew, and the other with its container."""
     job = start_job(healthy)
-    worker = containers(healthy, "worker")[0]
-    if how == "process":
-        kill_process(worker, "spawn_main")
-    else:
-        healthy.run("docker", "kill", worker)
+    first, second = containers(healthy, "worker")
+    kill_process(first, "spawn_main")
+    healthy.run("docker", "kill", second)
     printed, _ = job.communicate()
     assert job.returncode == 0, printed
     assert (healthy.data / "processed.csv").read_bytes() == expected(healthy)
@@ -176,11 +174,6 @@ def test_scheduler_that_dies_is_said_and_the_next_run_works(healthy):
     printed, _ = start_job(healthy).communicate()
     assert old.read_bytes() == expected(healthy), printed
     assert not [*healthy.data.glob(".parts-*")]
-
-
-def test_workers_are_a_setting(healthy):
-    healthy.compose("up", "--detach", "--wait", WORKERS="3")
-    assert len(ask(healthy, workers=3, WORKERS="3")[1]) == 3
 
 
 def test_health_of_a_worker_without_a_scheduler(healthy):

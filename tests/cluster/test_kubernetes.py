@@ -37,35 +37,35 @@ def test_the_image_runs_as_the_chart_starts_it(new_project, values, tmp_path):
     project.compose("build", "notebook")
     user = values["worker"]["securityContext"]
     assert user["runAsNonRoot"] and user["runAsUser"] == user["runAsGroup"] == user["fsGroup"]
-    secrets = {"token": "a1b2c3"}
     pem = tmp_path / "tls.pem"
     project.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                 "-noenc", "-subj", "/CN=cluster", "-keyout", pem, "-out", pem)  # fmt: skip
-    secrets["tls"] = pem.read_text()
+    secrets = {"token": "a1b2c3", "tls": pem.read_text()}
     # What the chart mounts into the notebook, with its way of setting the password.
-    config = tmp_path / "config"
-    config.mkdir()
-    (config / "jupyter_notebook_config.py").write_text(
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/jupyter_notebook_config.py").write_text(
         f"c = get_config()\nc.NotebookApp.password = '{values['jupyter']['password']}'\n"
     )
     tmp_path.chmod(0o755)
     memory, cpu = (values["worker"]["resources"]["limits"][key] for key in ("memory", "cpu"))
     network = project.slug
 
-    def start(part: str, *args: str) -> str:
-        env = {}
+    def start(part: str, *args: str) -> None:
+        env = {"DASK_SCHEDULER_ADDRESS": "scheduler:8786"} if part == "jupyter" else {}
         for variable in values[part]["env"]:
             source = variable.get("valueFrom", {}).get("secretKeyRef")
             env[variable["name"]] = secrets[source["key"]] if source else variable["value"]
-        if part == "jupyter":
-            env["DASK_SCHEDULER_ADDRESS"] = "scheduler:8786"  # the chart's own
-        return project.run(
+        project.run(
             "docker", "run", "--detach", f"--name={network}-{part}", f"--network={network}",
             f"--network-alias={part}", f"--user={user['runAsUser']}:{user['runAsGroup']}",
             "--cap-drop=ALL", "--security-opt=no-new-privileges", "--restart=always",
-            f"--volume={config}:/usr/local/etc/jupyter:ro",
+            f"--volume={tmp_path}/config:/usr/local/etc/jupyter:ro",
             *(f"--env={name}" for name in env), project.slug, *args, **env,
-        ).stdout.strip()  # fmt: skip
+        )  # fmt: skip
+
+    def python(script: str) -> str:
+        inside = ("docker", "exec", f"{network}-jupyter", "python", "-c", script)
+        return project.run(*inside, check=False).stdout
 
     project.run("docker", "network", "create", network)
     try:
@@ -81,30 +81,22 @@ def test_the_image_runs_as_the_chart_starts_it(new_project, values, tmp_path):
             "    ((name, worker),) = c.scheduler_info()['workers'].items()\n"
             "    print(name, worker['memory_limit'])"
         )
-        inside = ("docker", "exec", f"{network}-jupyter")
-        ask = (*inside, "python", "-c", script)  # fails while the scheduler starts
-        said = wait_until(lambda: project.run(*ask, check=False).stdout, 120, "a worker is there")
+        # Fails while the scheduler starts.
+        said = wait_until(lambda: python(script), 120, "a worker is there")
         three, worker, limit = said.split()
         assert (three, worker[:6], limit) == ("3", "tls://", str(4 << 30))
-        probes = {
-            part: values[part]["readinessProbe"]["httpGet"] for part in ("scheduler", "jupyter")
-        }
-        for part, probe in probes.items():
+        for part in ("scheduler", "jupyter"):
+            probe = values[part]["readinessProbe"]["httpGet"]
             url = f"http://{part}:{probe['port']}{probe['path']}"
             get = f"import urllib.request as u; print(u.urlopen('{url}').status)"
-            wait_until(
-                lambda get=get: project.run(*inside, "python", "-c", get, check=False).stdout,
-                30,
-                url,
-            )
+            wait_until(lambda get=get: python(get), 30, url)
         login = (
             "import urllib.request as u, urllib.error as e\n"
             "for token in ('a1b2c3', ''):\n"
             "    try: print(u.urlopen('http://jupyter:8888/api/contents?token=' + token).status)\n"
             "    except e.HTTPError as error: print(error.code)"
         )
-        codes = project.run(*inside, "python", "-c", login).stdout.split()
-        assert codes == ["200", "403"]
+        assert python(login).split() == ["200", "403"]
     finally:
         for part in values:
             project.run("docker", "rm", "--force", "--volumes", f"{network}-{part}", check=False)

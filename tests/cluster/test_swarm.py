@@ -6,7 +6,8 @@ import re
 import subprocess
 
 import pytest
-from support.machines import bucket, deploy, machines
+from support.bucket import bucket
+from support.machines import SUBNET, deploy, machines
 from support.project import NO_RIGHTS, SHOW_RIGHTS, wait_until
 
 pytestmark = pytest.mark.engine
@@ -21,8 +22,10 @@ def swarm(engine, new_project):
     for path in [project.path, *project.path.rglob("*")]:
         os.chown(path, OWNER, OWNER)
     sample = (project.data / "cars_sampled.csv").read_bytes()
-    with machines(2) as (nodes, port), bucket(sample, FILES) as (s3, client):
-        yield deploy(project, nodes, port, {**s3, "WORKERS": "1"}, client)
+    with machines(2) as (nodes, port), bucket(f"{SUBNET}.1") as s3:
+        for number in range(FILES):
+            s3.put(f"cars-{number:03}.csv", sample)
+        yield deploy(project, nodes, port, s3)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def test_machine_that_dies_in_the_middle_changes_nothing(swarm, expected):
     swarm.nodes[1].pull_the_plug()
     said, _ = job.communicate()
     assert job.returncode == 0, said
-    assert swarm.result("first") == expected
+    assert swarm.s3.read("first") == expected
     swarm.nodes[1].start()
     wait_until(lambda: len(swarm.workers()) == 2, 180, "the second worker is back")
 
@@ -104,4 +107,4 @@ def test_scheduler_that_dies_on_a_swarm_comes_back_and_so_do_the_workers(swarm, 
     assert job.returncode != 0 and "scheduler-connection-lost" in said
     wait_until(lambda: len(swarm.workers()) == 2, 180, "its workers are back")
     said, _ = swarm.start_job("third").communicate()
-    assert swarm.result("third") == expected, said
+    assert swarm.s3.read("third") == expected, said

@@ -6,19 +6,19 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
-import boto3
-
+from support.bucket import Bucket
 from support.engines import Engine
 from support.project import Project, free_port, missing, wait_until
 
 # By process, so that two may run side by side. The range is for tests. This machine is number 1.
 NAME = f"mld{os.getpid() % 256}"
 SUBNET = f"198.18.{os.getpid() % 256}"
+SWITCH = f"{NAME}-switch"
 
 
 def run(*command: str | Path, **options) -> str:
@@ -26,6 +26,12 @@ def run(*command: str | Path, **options) -> str:
     done = subprocess.run(command, capture_output=True, text=True, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
+
+
+def ip(lines: str) -> None:
+    """Run each line as a command of `ip`."""
+    for line in lines.strip().splitlines():
+        run("ip", *line.split())
 
 
 class Machine(Engine):
@@ -50,17 +56,18 @@ class Machine(Engine):
             "--exec-opt=native.cgroupdriver=cgroupfs",
             f"--cgroup-parent=/{self.name}",
         ]
-        run("ip", "netns", "add", self.name)
-        run("ip", "-n", f"{NAME}-switch", "link", "add", self.name, "type", "veth",
-            "peer", "name", "eth0", "netns", self.name)  # fmt: skip
-        run("ip", "-n", f"{NAME}-switch", "link", "set", self.name, "master", "switch")
-        run("ip", "-n", self.name, "address", "add", f"{self.address}/24", "dev", "eth0")
-        for device in ("lo", "eth0"):
-            run("ip", "-n", self.name, "link", "set", device, "up")
+        ip(f"""
+            netns add {self.name}
+            -n {SWITCH} link add {self.name} type veth peer name eth0 netns {self.name}
+            -n {SWITCH} link set {self.name} master switch
+            -n {self.name} address add {self.address}/24 dev eth0
+            -n {self.name} link set lo up
+            -n {self.name} link set eth0 up
+        """)
 
     def start(self) -> None:
         """Switch it on."""
-        run("ip", "-n", f"{NAME}-switch", "link", "set", self.name, "up")
+        ip(f"-n {SWITCH} link set {self.name} up")
         super().start()
 
     def docker(self, *args: str | Path, **options) -> str:
@@ -69,7 +76,7 @@ class Machine(Engine):
 
     def pull_the_plug(self) -> None:
         """No more packets, and all its processes gone, without a word to anybody."""
-        run("ip", "-n", f"{NAME}-switch", "link", "set", self.name, "down")
+        ip(f"-n {SWITCH} link set {self.name} down")
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         for name in ("pid", "exec/containerd/containerd.pid", "docker.sock"):
@@ -78,12 +85,12 @@ class Machine(Engine):
     def remove(self) -> None:
         """Leave nothing of it."""
         self.pull_the_plug()
-        run("ip", "netns", "delete", self.name)
+        ip(f"netns delete {self.name}")
         for top in Path("/sys/fs/cgroup").glob(f"**/{self.name}"):
-            command = ["find", top, "-depth", "-type", "d", "-delete"]
-            wait_until(
-                lambda c=command: not subprocess.run(c, capture_output=True).returncode, 30, "empty"
+            empty = partial(
+                subprocess.run, ["find", top, "-depth", "-type", "d", "-delete"], stderr=-3
             )
+            wait_until(lambda done=empty: done().returncode == 0, 30, "empty")
 
 
 @contextlib.contextmanager
@@ -98,16 +105,19 @@ def machines(count: int):
         folder = Path(name)
         folder.chmod(0o711)
         # The switch stands in a namespace too: the first engine's firewall never meets its packets.
-        run("ip", "netns", "add", f"{NAME}-switch")
-        tidy.callback(run, "ip", "netns", "delete", f"{NAME}-switch")
-        run("ip", "-n", f"{NAME}-switch", "link", "add", "switch", "type", "bridge")
-        run("ip", "-n", f"{NAME}-switch", "link", "set", "switch", "up")
-        run("ip", "link", "add", f"{NAME}-here", "type", "veth",
-            "peer", "name", "here", "netns", f"{NAME}-switch")  # fmt: skip
-        tidy.callback(run, "ip", "link", "delete", f"{NAME}-here")
-        run("ip", "-n", f"{NAME}-switch", "link", "set", "here", "master", "switch", "up")
-        run("ip", "address", "add", f"{SUBNET}.1/24", "dev", f"{NAME}-here")
-        run("ip", "link", "set", f"{NAME}-here", "up")
+        ip(f"netns add {SWITCH}")
+        tidy.callback(ip, f"netns delete {SWITCH}")
+        ip(f"""
+            -n {SWITCH} link add switch type bridge
+            -n {SWITCH} link set switch up
+            link add {NAME}-here type veth peer name here netns {SWITCH}
+        """)
+        tidy.callback(ip, f"link delete {NAME}-here")
+        ip(f"""
+            -n {SWITCH} link set here master switch up
+            address add {SUBNET}.1/24 dev {NAME}-here
+            link set {NAME}-here up
+        """)
 
         # One registry with two doors: this machine's engine pushes to its own loopback address.
         (folder / "registry.yml").write_text(
@@ -139,51 +149,14 @@ def machines(count: int):
         yield made, port
 
 
-@contextlib.contextmanager
-def bucket(content: bytes, copies: int):
-    """Start an S3 server (moto) that all machines reach, with `s3://cars/cars-*.csv`.
-
-    Yields the settings that lead there, and a client of it.
-    """
-    port, keys = free_port(), ("key-4411", "secret-4411")
-    server = subprocess.Popen(
-        ["moto_server", "--host", f"{SUBNET}.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        address = f"http://{SUBNET}.1:{port}"
-        wait_until(lambda: answers(f"{SUBNET}.1", port), 60, "the S3 server")
-        client = boto3.client(
-            "s3", "us-east-1", None, endpoint_url=address,
-            aws_access_key_id=keys[0], aws_secret_access_key=keys[1],
-        )  # fmt: skip
-        client.create_bucket(Bucket="cars")
-        for number in range(copies):
-            client.put_object(Bucket="cars", Key=f"cars-{number:03}.csv", Body=content)
-        settings = {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1"}
-        yield (
-            settings | {"AWS_ACCESS_KEY_ID": keys[0], "AWS_SECRET_ACCESS_KEY": keys[1]},
-            client,
-        )
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def answers(host: str, port: int) -> bool:
-    """Whether somebody listens there."""
-    with socket.socket() as sock:
-        return sock.connect_ex((host, port)) == 0
-
-
 class Swarm:
     """A project on several machines, the first one their manager."""
 
-    def __init__(self, project: Project, nodes: list, client):
+    def __init__(self, project: Project, nodes: list[Machine], s3: Bucket):
         self.project = project
         self.nodes = nodes
         self.manager = nodes[0]
-        self.client = client
+        self.s3 = s3
 
     def container(self, service: str, node: int = 0) -> str:
         """Return the running container of a service on a machine, "" if there is none."""
@@ -214,11 +187,6 @@ class Swarm:
         assert all(address.startswith("tls://") for address in workers)
         return workers
 
-    def parts(self, folder: str) -> list[str]:
-        """Return the names of the parts that a job has written to S3."""
-        found = self.client.list_objects_v2(Bucket="cars", Prefix=f"{folder}/")
-        return sorted(each["Key"] for each in found.get("Contents", []))
-
     def start_job(self, folder: str) -> subprocess.Popen:
         """Start the notebook on the files on S3; return once it has written a part there."""
         job = subprocess.Popen(
@@ -228,26 +196,17 @@ class Swarm:
              "-p", "source", "s3://cars/cars-*.csv", "-p", "output", f"s3://cars/{folder}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        wait_until(lambda: job.poll() is not None or self.parts(folder), 180, "the first part")
+        wait_until(lambda: job.poll() is not None or self.s3.parts(folder), 180, "the first part")
         assert job.poll() is None, job.communicate()[0]
         return job
 
-    def result(self, folder: str) -> list[bytes]:
-        """Return what the job wrote, one item for each part."""
-        read = self.client.get_object
-        return [read(Bucket="cars", Key=key)["Body"].read() for key in self.parts(folder)]
 
-
-def typed(project: Project) -> list[str]:
-    """Return the shell blocks of the part of CLUSTER.md on many machines."""
+def deploy(project: Project, nodes: list[Machine], port: int, s3: Bucket) -> Swarm:
+    """Type what CLUSTER.md says, and wait for a worker on each machine."""
     text = (project.path / "CLUSTER.md").read_text(encoding="utf-8")
     part = text.partition("## Many machines")[2].partition("\n## ")[0]
-    return re.findall(r"^```bash\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
-
-
-def deploy(project: Project, nodes: list[Machine], port: int, settings: dict, client) -> Swarm:
-    """Type what CLUSTER.md says, and wait for a worker on each machine."""
-    publish, init, secret, start = typed(project)
+    blocks = re.findall(r"^```bash\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+    publish, init, secret, start = blocks
     assert init.split() == ["docker", "swarm", "init"]  # as in `machines`
     shell = {"cwd": project.path, "shell": True, "check": True}
     # This machine's engine trusts a registry without a certificate on its own address only.
@@ -255,11 +214,11 @@ def deploy(project: Project, nodes: list[Machine], port: int, settings: dict, cl
     command = "set -e\n" + publish.replace("registry.example.com", here)
     subprocess.run(command, env={**os.environ, **project.env}, **shell)
     project.run("docker", "rmi", f"{here}/{project.slug}")
-    env = {**os.environ, **settings, "DOCKER_HOST": nodes[0].host}
+    env = {**os.environ, **s3.settings, "WORKERS": "1", "DOCKER_HOST": nodes[0].host}
     for block in (secret, start.partition("docker service logs")[0]):
         command = block.replace("registry.example.com", there)
         subprocess.run(command, env=env, **shell)
-    swarm = Swarm(project, nodes, client)
+    swarm = Swarm(project, nodes, s3)
     wait_until(lambda: swarm.container("notebook"), 180, "the notebook's container")
     wait_until(lambda: len(swarm.workers()) == len(nodes), 180, "a worker on each machine")
     return swarm

@@ -1,4 +1,4 @@
-"""What the tests of the notebooks share: an environment from a lock, and headless runs."""
+"""What the tests of the notebooks share: an environment, headless runs, cells one by one."""
 
 import functools
 import hashlib
@@ -12,7 +12,37 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from support.project import Project
+from support.project import TEMPLATE, Project
+
+SAMPLE = TEMPLATE / "data/input/cars_sampled.csv"
+# Runs cells for each case of standard input, then the code of the case. Answers with one JSON line:
+# for each case the error ("" if none), what was printed, and `told`.
+HARNESS = """
+import contextlib, io, json, os, sys
+
+first, cells, cases = json.load(sys.stdin)
+cells = {name: compile(code, name, "exec") for name, code in cells.items()}
+given = {"__name__": "__main__", "told": None}
+exec(first, given)
+answers = []
+for case in cases:
+    os.chdir(case["folder"])
+    names, printed, error = given.copy(), io.StringIO(), ""
+    with contextlib.redirect_stdout(printed):
+        try:
+            for name in case["cells"]:
+                exec(cells[name], names)
+                if "matplotlib.pyplot" in sys.modules:  # each cell has its own, as in Jupyter
+                    sys.modules["matplotlib.pyplot"].close("all")
+                if name == "parameters":
+                    names |= case["settings"]
+            exec(case["then"], names)
+        except BaseException as problem:
+            error = f"{type(problem).__name__}: {problem}"
+    answers.append([error, printed.getvalue(), names["told"]])
+    names.clear()
+print(json.dumps(answers))
+"""
 
 
 class Run(NamedTuple):
@@ -27,6 +57,17 @@ class Run(NamedTuple):
         """Return all that the notebook printed."""
         outputs = [output for cell in self.cells for output in cell.get("outputs", [])]
         return "".join("".join(output.get("text", "")) for output in outputs)
+
+    def shown(self) -> dict[str, str]:
+        """Return what each cell shows as text, by the cell's id. (Dask warns on stderr.)"""
+        return {
+            cell["id"]: "".join(
+                "".join(each.get("text") or each.get("data", {}).get("text/plain", ""))
+                for each in cell.get("outputs", [])
+                if each.get("name") != "stderr"
+            )
+            for cell in self.cells
+        }
 
     def output_of(self, cell_id: str) -> list[dict]:
         """Return the outputs of one cell."""
@@ -67,3 +108,32 @@ def papermill(python: Path, notebook: Path, folder: Path, **parameters: str) -> 
     )
     cells = json.loads((folder / "out.ipynb").read_text(encoding="utf-8"))["cells"]
     return Run(done.returncode, done.stderr, cells, folder)
+
+
+def code_cells(notebook: Path) -> dict[str, str]:
+    """Return the code cells by id."""
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return {cell["id"]: "".join(cell["source"]) for cell in found if cell["cell_type"] == "code"}
+
+
+def case(folder: Path, last: str, then: str = "", **settings: object) -> dict:
+    """Return a case for `run_cells`: settings, the last cell to run, and the code after it."""
+    return {"folder": str(folder), "last": last, "then": then, "settings": settings}
+
+
+def run_cells(
+    python: Path, notebook: Path, cases: list[dict], first: str = "", without: str = "", **env: str
+) -> list[list]:
+    """Run many cases in one process, after `first`: `[error, printed, told]` of each."""
+    cells = code_cells(notebook)
+    names = [name for name in cells if name != without]
+    cases = [each | {"cells": names[: names.index(each["last"]) + 1]} for each in cases]
+    done = subprocess.run(
+        [python, "-c", HARNESS],
+        input=json.dumps([first, cells, cases]),
+        env=os.environ | {"MPLBACKEND": "agg"} | env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

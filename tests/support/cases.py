@@ -1,9 +1,16 @@
 """What step 1 is given, and how that must end. A report that turns out to be true is one more line.
 
-A case is the file's content, the settings that differ from the notebook's own, and its end:
-RIGHT, words of the error's sentence, or SHOWN: no table, which only the printed beginning tells.
+CASES are of both notebooks; an error's words are the plain one's. A case is the file's content, the
+settings that differ from the notebook's own, and its end: RIGHT, words of the error's sentence, or
+SHOWN: no table, which only the printed beginning tells.
 """
 
+import csv
+import io
+import os
+import random
+
+EXAMPLES = int(os.environ.get("ML_DOCKER_EXAMPLES", "150"))  # random tables, by their seeds
 RIGHT, SHOWN = "right", "shown"
 NAMES = "a,ä,c\n"
 ROWS = '1,"ü, x",3\n2,,6\n'
@@ -114,3 +121,48 @@ CASES = {
     "JSON lines": (b'{"a": 1, "b": 2}\n{"a": 1, "b": 2}\n', {}, SHOWN),
     "a page of one line": (b"<html><p>a, b</p></html>", {}, SHOWN),
 }  # fmt: skip
+
+
+def rows(content: bytes, settings: dict[str, str]) -> list[list[str]]:
+    """Return the rows as the csv module reads them; raise `csv.Error` for open quotes."""
+    csv.field_size_limit(2**31 - 1)
+    text = io.StringIO(content.decode(settings.get("encoding", "utf-8")), newline="")
+    return list(csv.reader(text, delimiter=settings.get("separator", ","), strict=True))
+
+
+def is_right(output: bytes, source: bytes, settings: dict[str, str]) -> bool:
+    """Tell whether `output` is `source` without its first column."""
+    return rows(output, settings) == [row[1:] for row in rows(source, settings)]
+
+
+def random_table(seed: int) -> bytes:
+    """Return a table with everything that is hard about CSV."""
+    choose = random.Random(seed)
+    line_end = choose.choice(["\n", "\r\n", "\r"])
+    long = choose.random() < 0.02  # several blocks of 64 kB
+    number = choose.randrange(20_000, 60_000) if long else choose.randrange(60)
+    if choose.random() < 0.6:  # well formed, but for rows with more or fewer values
+        letters = ["a", "é", " ", '"', ",", "1", "ß", '""', ";", "\r"]
+        letters += ["\n", "\r\n"] * (choose.random() < 0.4)
+        text = io.StringIO(newline="")
+        quoting = choose.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+        writer = csv.writer(text, quoting=quoting)
+        widths = [4] * 9 + [0, 5] * (choose.random() < 0.3)
+        writer.writerow(["k", "é", "é", ""])
+        for _ in range(number // 3):
+            values = ["".join(choose.choices(letters, k=choose.randrange(5))) for _ in range(5)]
+            writer.writerow(values[: choose.choice(widths)])
+        return text.getvalue().encode()
+    pieces = [",", ",", '"', '"', '""', "a", "é", " ", "\n", line_end, "\r", 'x",\n"y', "\0"]
+    return ("k,é" + line_end + "".join(choose.choices(pieces, k=number))).encode()
+
+
+def is_fair(fault: str, output: bytes, source: bytes) -> bool:
+    """Tell whether a random table came out right, or was refused for a fault that it has."""
+    try:
+        table = rows(source, {})
+    except csv.Error:
+        return bool(fault)
+    if fault:
+        return any(row and len(row) != len(table[0]) for row in table)
+    return rows(output, {}) == [row[1:] for row in table]

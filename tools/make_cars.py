@@ -1,6 +1,6 @@
 """Write synthetic used-car listings: columns, dirt and conclusions of the real `cars_sampled.csv`.
 
-    python tests/notebooks/make_cars.py OUTPUT [--rows 5000] [--seed 2016] [--damage 0.47]
+    python tools/make_cars.py OUTPUT [--rows 5000] [--seed 2016] [--damage 0.47]
 
 Nothing here is real: no car, no price, no place. The same arguments give the same bytes on every
 Python from 3.11 on. Rows are written one by one, so a file of many gigabytes needs no memory.
