@@ -91,7 +91,7 @@ class Project:
         )
         if check and done.returncode:
             pytest.fail(
-                f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+                f"{' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}{done.stderr}"
             )
         return done
 
