@@ -90,9 +90,8 @@ class Project:
             text=True,
         )
         if check and done.returncode:
-            pytest.fail(
-                f"{' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}{done.stderr}"
-            )
+            typed = " ".join(map(str, command))
+            pytest.fail(f"{typed} ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
     def compose(self, *args: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
