@@ -10,7 +10,7 @@ from support.bucket import bucket
 from support.machines import SUBNET, deploy, machines
 from support.project import NO_RIGHTS, SHOW_RIGHTS, wait_until
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.nightly]
 OWNER = 20345
 FILES = 40  # copies of the sample, so as many tasks
 

@@ -145,7 +145,7 @@ def test_what_the_lesson_finds_in_the_generated_files_is_there(default_project):
     ("shell", "way"),
     [
         ("bash", "whole"),
-        ("bash", "late"),
+        pytest.param("bash", "late", marks=pytest.mark.nightly),
         pytest.param("zsh", "whole", marks=[pytest.mark.zsh, pytest.mark.nightly]),
     ],
 )

@@ -46,6 +46,7 @@ def test_offline_a_notebook_runs_and_the_server_is_healthy(clone):
     assert "Network is unreachable" in done.stderr
 
 
+@pytest.mark.nightly
 def test_offline_an_engine_that_never_saw_the_base_image_runs_what_was_saved(built, tmp_path):
     if not shutil.which("dockerd") or not is_root():
         missing("second-engine", "only root with a dockerd can start a second engine")
