@@ -8,8 +8,9 @@ help:  ## show this list
 demo: $(UV)  ## generate the default project and run its notebook, in Docker where an engine answers
 	@$(RUN) tools/demo
 
-test: $(UV)  ## run all tests; what the machine lacks is skipped, with the reason
-	$(RUN) pytest --numprocesses=2 --dist=loadfile $(ARGS)
+# Two files at a time, by name, which has the slow ones early.
+test: $(UV)  ## run all tests but the nightly ones; what the machine lacks is skipped, with the reason
+	$(RUN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(UV)  ## check the template's own files and a generated project
 	$(RUN) pytest tests/template/test_lint.py
@@ -17,7 +18,7 @@ lint: $(UV)  ## check the template's own files and a generated project
 lock: $(UV)  ## renew the lock of the tools and the four locks of generated projects
 	$(UV) lock --upgrade && $(RUN) tools/lock
 
-bench: $(UV)  ## measure beside two baselines, on a Docker engine (20 minutes); ROUNDS=3
+bench: $(UV)  ## measure beside two baselines, on a Docker engine (10 minutes); ROUNDS=3
 	$(RUN) --with websocket-client python benchmarks/bench.py
 
 .uv/bin/uv:
