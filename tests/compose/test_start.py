@@ -28,9 +28,9 @@ def test_start_prints_one_line_whose_address_opens_the_lab(running):
         assert "JupyterLab" in page.read().decode()
 
 
-def test_start_in_a_path_with_blanks_and_colons(clone):
+def test_start_in_a_path_with_blanks_and_quotes(clone):
     project = clone()
-    odd = project.path.parent / "a folder: mine"
+    odd = project.path.parent / "a folder, 'mine'"
     odd.mkdir()
     project.path = project.path.rename(odd / project.slug)
     assert "process_cars.ipynb" in project.inside("ls").stdout
