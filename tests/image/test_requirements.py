@@ -26,11 +26,12 @@ OF_THE_REPOSITORY = {
 
 @pytest.fixture(scope="module")
 def index(bridge, tmp_path_factory) -> str:
-    """The address of a second package index, which also has a package that the main one has."""
+    """The address of a second package index, which also has packages that the main one has."""
     folder = tmp_path_factory.mktemp("index")
     write_wheel(folder / "simple/only-there", "only-there", "1.0")
     write_wheel(folder / "simple/only-newer", "only-newer", "1.0", "Requires-Python: >=3.12\n")
     write_wheel(folder / "simple/tabulate", "tabulate", "0.9.0+cpu")
+    write_wheel(folder / "simple/toolz", "toolz", "0.1")
     for name in ("in-a-list", "at-an-address"):
         write_wheel(folder / "wheels", name, "1.0")
     write_repository(folder / "repository", "from_git")

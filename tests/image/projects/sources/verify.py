@@ -14,6 +14,7 @@ assert version("from-wheels") == "2.0"
 assert version("from-file") == "3.0"
 assert version("from-folder") == "1.0"
 assert version("tabulate") == "0.9.0+cpu"  # of two indexes the one with the best version
+assert version("toolz") == "1.0.0"
 for name in ("only-there", "only-newer", "in-a-list", "at-an-address", "from-git"):
     assert version(name) == "1.0"
 assert Path(packaged.__file__).with_name("templates").joinpath("module.py").exists()
