@@ -8,7 +8,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from support.project import inspect
+from support.project import inspect, is_root
 from support.terminal import Terminal
 
 pytestmark = pytest.mark.engine
@@ -16,12 +16,13 @@ pytestmark = pytest.mark.engine
 
 def test_https_with_a_password_behind_a_path_for_others(clone):
     """As .env.example says; healthy, and quiet, with all of them. The key is its owner's alone."""
-    project = clone(uid=20345)
+    project = clone(uid=20345 if is_root() else None)
     key = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost")
     project.run(*key, "-keyout", "certificate.pem", "-out", "public")
     file, public = project.path / "certificate.pem", project.path / "public"
     file.write_text(file.read_text() + public.read_text())
-    os.chown(file, 20345, 20345)
+    owner = project.path.stat()
+    os.chown(file, owner.st_uid, owner.st_gid)
     settings = (project.path / ".env.example").read_text(encoding="utf-8")
     (command,) = re.findall(
         r"^# (docker compose run .* python .*passwd.*)$", settings, re.MULTILINE
