@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import urllib.request
 from dataclasses import dataclass
 
 import boto3
@@ -43,6 +44,8 @@ def bucket(host: str = "127.0.0.1"):
         "AWS_ACCESS_KEY_ID": "key-4411",
         "AWS_SECRET_ACCESS_KEY": "secret-4411",
     }
+    # moto's servers of one process share their buckets, and keep them when they stop
+    urllib.request.urlopen(f"{settings['AWS_ENDPOINT_URL']}/moto-api/reset", data=b"").close()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
