@@ -10,7 +10,7 @@ demo: $(UV)  ## generate the default project and run its notebook, in Docker whe
 
 # Two files at a time, by name, which has the slow ones early.
 test: $(UV)  ## run all tests but the nightly ones; what the machine lacks is skipped, with the reason
-	$(RUN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS)
+	$(RUN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(or $(ARGS),-m "not nightly and not nvidia")
 
 lint: $(UV)  ## check the template's own files and a generated project
 	$(RUN) pytest tests/template/test_lint.py

@@ -95,7 +95,7 @@ def kill_process(container: str, words: str) -> None:
     os.kill(int(line.split()[0]), signal.SIGKILL)
 
 
-def test_ports_of_a_cluster_are_jupyter_and_the_dashboard_on_this_machine_only(cluster):
+def test_cluster_ports_are_jupyter_and_the_dashboard_on_this_machine_only(cluster):
     published = set()
     for name in containers(cluster):
         assert inspect(name)["State"]["Health"]["Status"] == "healthy"
@@ -107,7 +107,7 @@ def test_ports_of_a_cluster_are_jupyter_and_the_dashboard_on_this_machine_only(c
     }
 
 
-def test_rights_owner_and_folders_of_scheduler_and_workers_are_the_notebooks(cluster):
+def test_cluster_rights_owner_and_folders_are_the_notebooks(cluster):
     """That is, none: as closed as the notebook, and the processes without a single capability."""
     keys = ["CapAdd", "CapDrop", "SecurityOpt", "ReadonlyRootfs", "Memory", "PidsLimit", "ShmSize",
             "Privileged", "Tmpfs"]  # fmt: skip
@@ -127,7 +127,7 @@ def test_rights_owner_and_folders_of_scheduler_and_workers_are_the_notebooks(clu
         assert {tuple(line.split()) for line in done.stdout.splitlines()} == wanted
 
 
-def test_client_finds_workers_that_know_their_memory_and_edited_modules(healthy):
+def test_cluster_client_finds_workers_that_know_their_memory_and_edited_modules(healthy):
     dashboard, workers, values = ask(healthy)
     assert dashboard == f"http://127.0.0.1:{healthy.env['DASHBOARD_PORT']}/status"
     with urllib.request.urlopen(dashboard) as page:
@@ -137,7 +137,7 @@ def test_client_finds_workers_that_know_their_memory_and_edited_modules(healthy)
     assert values == [1, 1, 2, 2]
 
 
-def test_papermill_starts_the_cluster_by_itself_with_as_many_workers_as_are_set(healthy):
+def test_cluster_starts_with_papermill_and_has_as_many_workers_as_are_set(healthy):
     healthy.compose("down")
     command = ("papermill", NOTEBOOK, "out.ipynb", "-p", "source", "large.csv")
     healthy.compose("run", "--rm", "notebook", *command, WORKERS="3")
@@ -149,7 +149,7 @@ def test_papermill_starts_the_cluster_by_itself_with_as_many_workers_as_are_set(
     assert "Direct" in said and "LocalCluster" not in said
 
 
-def test_worker_that_dies_changes_nothing(healthy):
+def test_cluster_worker_that_dies_changes_nothing(healthy):
     """A process of one, which is started anew, and the other with its container."""
     job = start_job(healthy)
     first, second = containers(healthy, "worker")
@@ -160,7 +160,7 @@ def test_worker_that_dies_changes_nothing(healthy):
     assert (healthy.data / "processed.csv").read_bytes() == expected(healthy)
 
 
-def test_scheduler_that_dies_is_said_and_the_next_run_works(healthy):
+def test_cluster_scheduler_that_dies_is_said_and_the_next_run_works(healthy):
     old = healthy.data / "processed.csv"
     old.write_bytes(b"as it was")
     job = start_job(healthy)
@@ -176,7 +176,7 @@ def test_scheduler_that_dies_is_said_and_the_next_run_works(healthy):
     assert not [*healthy.data.glob(".parts-*")]
 
 
-def test_health_of_a_worker_without_a_scheduler(healthy):
+def test_cluster_health_of_a_worker_without_a_scheduler(healthy):
     healthy.compose("stop", "scheduler", "worker")
     healthy.compose("up", "--detach", "--no-deps", "--force-recreate", "worker")
     worker = containers(healthy, "worker")[0]

@@ -94,7 +94,7 @@ def tried(step_1, tmp_path_factory) -> tuple[Path, dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_table_comes_out_as_it_was_or_is_refused_in_a_sentence(tried, name):
+def test_dask_table_comes_out_as_it_was_or_is_refused_in_a_sentence(tried, name):
     folder, faults = tried
     content, settings, end = TABLES[name]
     output, fault = (folder / f"{name}.out").read_bytes(), faults[name]
@@ -105,7 +105,7 @@ def test_table_comes_out_as_it_was_or_is_refused_in_a_sentence(tried, name):
         assert len(fault.splitlines()) == 1 and output == b"as it was"
 
 
-def test_many_files_become_one_or_are_refused(step_1, tmp_path):
+def test_dask_many_files_become_one_or_are_refused(step_1, tmp_path):
     files = {
         "cars-1.csv": '\ufeffa,ä,c\n1,"x;y",é\n2,3,4',  # the last line does not end
         "cars-2.csv": "a,ä,c\n5,6,€\n" * 10,
@@ -136,7 +136,7 @@ def test_many_files_become_one_or_are_refused(step_1, tmp_path):
     assert {path.name for path in tmp_path.glob("[!.]*")} == {*files, "old.csv", "out.csv"}
 
 
-def test_address_is_read_in_blocks_or_as_a_whole_and_one_of_s3_is_written(step_1, tmp_path):
+def test_dask_address_is_read_in_blocks_or_as_a_whole_and_one_of_s3_is_written(step_1, tmp_path):
     """From a web server that gives parts of a file, from one that does not, and from S3 to S3."""
     table = b"a,b\n" + b'1,"2;3"\n' * 100
     (tmp_path / "cars.csv").write_bytes(table)
@@ -158,7 +158,7 @@ def test_address_is_read_in_blocks_or_as_a_whole_and_one_of_s3_is_written(step_1
     assert [row for part in written for row in part[1:]] == [["2;3"]] * 200
 
 
-def test_random_tables_come_out_right_or_are_refused(step_1, tmp_path):
+def test_dask_random_tables_come_out_right_or_are_refused(step_1, tmp_path):
     cases, tables = [], [random_table(seed) for seed in range(EXAMPLES)]
     for seed, content in enumerate(tables):
         (tmp_path / f"{seed}.csv").write_bytes(content)
@@ -175,7 +175,7 @@ def test_random_tables_come_out_right_or_are_refused(step_1, tmp_path):
     assert faults.count("") > EXAMPLES / 2, "too few are tried"
 
 
-def test_table_without_a_column_ends_after_step_1(python, tmp_path):
+def test_dask_table_without_a_column_ends_after_step_1(python, tmp_path):
     table = SAMPLE.read_bytes().replace(b"kilometer", b"odometer", 1)
     (tmp_path / "cars.csv").write_bytes(table)
     cases = [case(tmp_path, "columns", source="cars.csv", output="less.csv")]
@@ -199,7 +199,7 @@ def alone(python, tmp_path_factory) -> Run:
     return run_all(python, tmp_path_factory.mktemp("alone"))
 
 
-def test_headless_run_shows_what_the_table_holds(alone):
+def test_dask_headless_run_shows_what_the_table_holds(alone):
     header, *cars = rows(SAMPLE.read_bytes(), {})
     assert is_right((alone.folder / "processed.csv").read_bytes(), SAMPLE.read_bytes(), {})
     price = header.index("price")
@@ -226,7 +226,7 @@ def test_worker_killed_in_each_step_changes_nothing(alone, python, tmp_path, mon
     assert (tmp_path / processed).read_bytes() == (alone.folder / processed).read_bytes()
 
 
-def test_own_workers_of_a_tutorial_are_refused_and_the_page_says_what_to_type(bake, python):
+def test_dask_own_workers_of_a_tutorial_are_refused_and_the_page_says_what_to_type(bake, python):
     """What `Client(n_workers=2)` does beside dask.yaml, and what CLUSTER.md gives instead."""
     project = bake(cluster="dask")
     page = (project.path / "CLUSTER.md").read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ def values(bake) -> dict:
     return yaml.safe_load((bake(cluster="dask").path / "kubernetes.yml").read_text())
 
 
-def test_every_key_is_one_of_the_chart(values):
+def test_kubernetes_keys_are_those_of_the_chart(values):
     assert values.keys() == CHART.keys()
     for part, content in values.items():
         keys = set(content) - {"image"} | {f"image.{key}" for key in content["image"]}
@@ -31,7 +31,7 @@ def test_every_key_is_one_of_the_chart(values):
 
 
 @pytest.mark.engine
-def test_the_image_runs_as_the_chart_starts_it(new_project, values, tmp_path):
+def test_kubernetes_image_runs_as_the_chart_starts_it(new_project, values, tmp_path):
     """As a user who may change nothing, with the arguments of the chart's templates, encrypted."""
     project = new_project(cluster="dask")
     project.compose("build", "notebook")

@@ -59,7 +59,7 @@ def test_swarm_works_on_every_machine_and_only_ssh_leads_in(swarm):
         assert ("<title>JupyterLab</title>" in done.stdout) == found, node.name
 
 
-def test_rights_on_a_swarm_are_none_and_the_owner_is_the_folders(swarm):
+def test_swarm_rights_are_none_and_the_owner_is_the_folders(swarm):
     wanted = NO_RIGHTS | {("Uid:", *[str(OWNER)] * 4)}
     for number, service in ((0, "notebook"), (0, "scheduler"), (1, "worker")):
         node, name = swarm.nodes[number], swarm.container(service, number)
@@ -70,7 +70,7 @@ def test_rights_on_a_swarm_are_none_and_the_owner_is_the_folders(swarm):
         assert config["Memory"] == 8 << 30 and config["PidsLimit"] == 1024
 
 
-def test_certificate_is_asked_of_who_joins_a_swarm(swarm):
+def test_swarm_asks_who_joins_for_a_certificate(swarm):
     """Without encryption or with a certificate of one's own, even from within the network."""
     swarm.inside(
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc",
@@ -89,7 +89,7 @@ for scheme, security in (("tcp", none), ("tls", other), ("tls", Security())):
     assert swarm.inside("python", "-c", script).split()[:3] == ["refused", "refused", "<Client:"]
 
 
-def test_machine_that_dies_in_the_middle_changes_nothing(swarm, expected):
+def test_swarm_machine_that_dies_in_the_middle_changes_nothing(swarm, expected):
     """From S3 to S3, so workers on other machines need no shared folder."""
     job = swarm.start_job("first")
     swarm.nodes[1].pull_the_plug()
@@ -100,7 +100,7 @@ def test_machine_that_dies_in_the_middle_changes_nothing(swarm, expected):
     wait_until(lambda: len(swarm.workers()) == 2, 180, "the second worker is back")
 
 
-def test_scheduler_that_dies_on_a_swarm_comes_back_and_so_do_the_workers(swarm, expected):
+def test_swarm_scheduler_that_dies_comes_back_and_so_do_the_workers(swarm, expected):
     job = swarm.start_job("second")
     swarm.manager.docker("kill", swarm.container("scheduler"))
     said, _ = job.communicate()

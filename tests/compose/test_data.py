@@ -12,10 +12,12 @@ pytestmark = pytest.mark.engine
 
 def test_data_and_secrets_stay_out_of_the_image_and_code_is_in(clone):
     project = clone()
-    code = ["deep/mine.ipynb", "deep/helpers.py", "config.yaml"]
+    code = ["deep/mine.ipynb", "deep/helpers.py", "deep/run.sh", "deep/notes.md"]
+    code += ["config.yaml", "config.yml", "config.toml"]
     formats = (".csv", ".parquet", ".json", ".txt", ".npy", ".jpg", ".h5", ".pt", ".zip", "")
     data = [f"deep/large{each}" for each in formats]
-    data += ["_pages/mine.ipynb", "deep/.ipynb_checkpoints/mine.ipynb"]
+    data += ["_pages/mine.ipynb", "deep/.ipynb_checkpoints/mine.ipynb", "deep/out.ipynb"]
+    data += [f"../../{name}" for name in (".git/pack", ".venv/lib.py", "__pycache__/mine.pyc")]
     for name in code + data:
         (project.data / name).parent.mkdir(parents=True, exist_ok=True)
         with (project.data / name).open("w") as file:
@@ -30,7 +32,7 @@ def test_data_and_secrets_stay_out_of_the_image_and_code_is_in(clone):
     find = ["find", "/data/notebook", "/project", "-type", "f", "-printf", "%P\n"]
     files = set(project.run("docker", "run", "--rm", project.slug, *find).stdout.split())
     assert {*code, "table.csv"} <= files
-    assert not files & {*data, *secrets}
+    assert not files & {*(name.removeprefix("../../") for name in data), *secrets}
 
     git(project.path, "init", "--quiet")
     changed = git(project.path, "status", "--porcelain", "-uall").split()

@@ -38,7 +38,10 @@ def build_step(job: dict) -> dict:
 
 
 def test_workflow_of_a_tag_publishes_both_architectures_with_sbom_and_provenance(default_project):
-    job = workflow(default_project, "notebook.yml")["jobs"]["publish"]
+    whole = workflow(default_project, "notebook.yml")
+    job = whole["jobs"]["publish"]
+    assert whole[True]["push"] == {"branches": ["main"], "tags": ["v*"]}  # YAML reads "on" as True
+    assert job["permissions"] == {"contents": "read", "packages": "write"}
     inputs = build_step(job)
     assert (inputs["push"], inputs["sbom"], inputs["provenance"]) == (True, True, "mode=max")
     assert "notebook.platform=linux/amd64,linux/arm64" in inputs["set"].split("\n")
@@ -111,6 +114,7 @@ def test_workflow_tries_and_proposes_newer_libraries(new_project, tmp_path):
     gh.chmod(0o755)
 
     job = workflow(project, "libraries.yml")["jobs"]["propose"]
+    assert job["permissions"] == {"contents": "write", "pull-requests": "write"}
     for _ in range(2):
         for step in job["steps"]:
             if "run" in step:

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 from support.answers import ASKED
@@ -12,7 +13,7 @@ from support.project import ROOT, TEMPLATE, Project, free_port
 from support.terminal import CTRL_C, Terminal
 
 URL = r"http://(?:127\.0\.0\.1|localhost):\d+/\S*token=\w+"
-LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)")
 SERVERS = ("uv run", "docker run", "docker compose up")  # they run until Ctrl-C
 LEFT_OUT = (  # of the commands in sentences
     "docker compose down",  # after Ctrl-C there is nothing to stop,
@@ -121,7 +122,7 @@ def test_readme_of_the_template_leads_to_the_page(engine, tmp_path):
 
 @pytest.mark.engine
 @pytest.mark.parametrize("docker", ["with", "without"])
-def test_make_demo_runs_the_notebook(engine, docker):
+def test_demo_runs_the_notebook(engine, docker):
     env = {} if docker == "with" else {"DOCKER_HOST": "unix:///nonexistent"}
     done = Project(ROOT, env).run("make", "demo")
     assert ("so the notebook runs in Docker" in done.stdout) == (docker == "with")
@@ -129,15 +130,22 @@ def test_make_demo_runs_the_notebook(engine, docker):
     assert "name,seller,offerType,price" in done.stdout
 
 
+def anchors(page: Path) -> set[str]:
+    """Return what GitHub makes of the headings of a page, and an empty one for its start."""
+    headings = re.findall("^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {""} | {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
 def test_links_between_pages_lead_somewhere():
     """Every relative link of the template's own pages, and each link of a project to them."""
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
     links = []
-    for page in pages:
-        found = LINK.findall(page.read_text(encoding="utf-8"))
-        links += [(page.parent / link, page) for link in found]
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for link, part in LINK.findall(page.read_text(encoding="utf-8")):
+            links.append((page.parent / link if link else page, part))
     for page in TEMPLATE.rglob("*.md"):
         said = re.findall(r"org/ml-docker/blob/main/([^)#]+)", page.read_text(encoding="utf-8"))
-        links += [(ROOT / link, page) for link in said]
+        links += [(ROOT / link, "") for link in said]
     assert len(links) > 20
-    assert [(str(link), page.name) for link, page in links if not link.exists()] == []
+    assert [str(link) for link, _ in links if not link.exists()] == []
+    pages = [(link, part) for link, part in links if link.suffix == ".md"]
+    assert [(str(link), part) for link, part in pages if part not in anchors(link)] == []

@@ -104,14 +104,14 @@ def opens(printed: str, port: int) -> None:
             assert "login" not in page.url, f"{url} asks for a token"
 
 
-def test_the_comparison_can_fail():
+def test_lesson_comparison_can_fail():
     assert agrees("a...c", "abc\n") and not agrees("a...c", "abd\n")
     assert agrees("...\nend", "1\n2\nend\n") and not agrees("...\nend", "1\n2\nend\n3\n")
     assert not agrees("mine", "") and not agrees("3", "13\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the lesson is typed in WSL")
-def test_what_some_systems_lack_is_refused(tmp_path):
+def test_lesson_shell_refuses_what_some_systems_lack(tmp_path):
     shell = Shell(["zsh", "-f"] if shutil.which("zsh") else ["bash"], tmp_path)
     assert shell.type("ls tools && find . -name ls && head -n 1 tools/ls && cd .")[0] == 0
     for command in ("stat -c %u .", "head -n -1 tools/ls", "grep -P a tools/ls", "ls *.no", "date"):
@@ -119,7 +119,7 @@ def test_what_some_systems_lack_is_refused(tmp_path):
     shell.process.terminate()
 
 
-def test_the_minutes_add_up():
+def test_lesson_minutes_add_up():
     lesson = LESSON.read_text(encoding="utf-8")
     for checkpoint in (30, 60):
         done, mark, _ = lesson.partition(f"## Checkpoint: {checkpoint} minutes")
@@ -130,7 +130,7 @@ def test_the_minutes_add_up():
     assert table == sections
 
 
-def test_what_the_lesson_finds_in_the_generated_files_is_there(default_project):
+def test_lesson_finds_what_is_in_the_generated_files(default_project):
     section = LESSON.read_text(encoding="utf-8").partition("## 6.")[2].partition("## 7.")[0]
     ours = re.findall(r"^\|.*?\| (.+?) \|", section, re.MULTILINE)
     named = re.findall(r"`(.+?)`", "\n".join(ours))
@@ -149,7 +149,7 @@ def test_what_the_lesson_finds_in_the_generated_files_is_there(default_project):
         pytest.param("zsh", "whole", marks=[pytest.mark.zsh, pytest.mark.nightly]),
     ],
 )
-def test_the_lesson(engine, tmp_path, shell, way):
+def test_lesson_is_typed_from_top_to_bottom(engine, tmp_path, shell, way):
     """Late: from the last checkpoint on, then what stands before it, as neither needs the other."""
     if not shutil.which(shell):
         missing(shell, f"{shell} is not installed")

@@ -30,7 +30,7 @@ def tried(run, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_file_is_processed_rightly_or_refused_in_one_sentence(tried, name):
+def test_csv_is_processed_rightly_or_refused_in_one_sentence(tried, name):
     folder, error, printed, _ = tried[name]
     content, settings, end = CASES[name]
     output = (folder / "out.csv").read_bytes()
@@ -46,19 +46,19 @@ def test_file_is_processed_rightly_or_refused_in_one_sentence(tried, name):
     assert left == {"in.csv", "out.csv"}
 
 
-def test_file_table_of_cases_has_at_most_two_that_are_only_shown():
+def test_csv_cases_that_are_only_shown_are_two_at_most():
     ends = [end for *_, end in CASES.values()]
     assert len(ends) >= 42 and ends.count(SHOWN) <= 2
 
 
-def test_file_sample_is_processed(run, tmp_path):
+def test_csv_sample_is_processed(run, tmp_path):
     ((error, printed, _),) = run([case(tmp_path, source=str(SAMPLE))])
     assert error == "" and "5,000 rows of 18 columns written to processed.csv." in printed
     assert is_right((tmp_path / "processed.csv").read_bytes(), SAMPLE.read_bytes(), {})
     assert [path.name for path in tmp_path.iterdir()] == ["processed.csv"]
 
 
-def test_file_of_random_values_is_processed_rightly(run, tmp_path):
+def test_csv_of_random_values_is_processed_rightly(run, tmp_path):
     tables = [random_table(seed) for seed in range(EXAMPLES)]
     for seed, content in enumerate(tables):
         (tmp_path / f"{seed}.csv").write_bytes(content)
@@ -70,7 +70,7 @@ def test_file_of_random_values_is_processed_rightly(run, tmp_path):
     assert faults.count("") > EXAMPLES / 3, "too few are tried"
 
 
-def test_file_output_that_is_the_source_and_other_places(run, tmp_path):
+def test_csv_output_that_is_the_source_and_other_places(run, tmp_path):
     (tmp_path / "good.csv").write_bytes(b"a,b\n1,2\n")
     (tmp_path / "old.csv").write_bytes(b"as it was")
     (tmp_path / "new.csv.part").write_bytes(b"a,b\n1,2\n")
@@ -96,7 +96,7 @@ def test_file_output_that_is_the_source_and_other_places(run, tmp_path):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_file_memory_does_not_grow_with_the_file(run, tmp_path):
+def test_csv_memory_does_not_grow_with_the_file(run, tmp_path):
     header, *lines = SAMPLE.read_bytes().splitlines(keepends=True)
     unquoted = b"".join(lines).replace(b'"', b"")
     (tmp_path / "long.csv").write_bytes(header + b"".join(lines) * 60)

@@ -24,7 +24,7 @@ def number(text: str) -> float:
     return float(text.replace(",", ""))
 
 
-def test_lesson_is_stored_clean_short_and_plain():
+def test_notebook_is_stored_clean_short_and_plain():
     notebook = json.loads(STORED)
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
@@ -60,7 +60,7 @@ def shown(headless) -> dict[str, str]:
 
 
 @pytest.mark.notebook
-def test_lesson_runs_headless_and_each_cell_shows_something(headless):
+def test_notebook_runs_headless_and_each_cell_shows_something(headless):
     assert headless.code == 0, headless.stderr
     outputs = [output for cell in headless.cells for output in cell.get("outputs", [])]
     assert {output.get("name", "stdout") for output in outputs} == {"stdout"}
@@ -75,7 +75,7 @@ def test_lesson_runs_headless_and_each_cell_shows_something(headless):
 
 
 @pytest.mark.notebook
-def test_lesson_shows_a_fault_before_it_is_cured(shown):
+def test_notebook_shows_a_fault_before_it_is_cured(shown):
     assert re.search(r"\b7 +3\.0\n.*\b8 +NaN", shown["opinion"])
     assert shown["drop"].split() == ["code,doors", "007,3", "008,", "2"]
     assert "'Golf, 8-fach bereift'" in shown["first-row"]
@@ -85,7 +85,7 @@ def test_lesson_shows_a_fault_before_it_is_cured(shown):
 
 
 @pytest.mark.notebook
-def test_lesson_counts_of_rows_add_up(shown):
+def test_notebook_counts_of_rows_add_up(shown):
     """Beside Python's own arithmetic on the file."""
     assert shown["table"].startswith("5,000 of 5,000 rows.")
     with SAMPLE.open(encoding="utf-8", newline="") as file:
@@ -99,7 +99,7 @@ def test_lesson_counts_of_rows_add_up(shown):
 
 
 @pytest.mark.notebook
-def test_lesson_says_of_the_errors_what_they_are(shown):
+def test_notebook_says_of_the_errors_what_they_are(shown):
     found = re.findall(r"(\w+): ([\d,]+) ± (\d+) EUR \(known cars ([\d,]+) EUR\)", shown["scores"])
     error = {name: [number(each) for each in rest] for name, *rest in found}
     assert list(error) == ["median", "ridge", "trees"]
@@ -122,7 +122,7 @@ def test_lesson_says_of_the_errors_what_they_are(shown):
 
 
 @pytest.mark.notebook
-def test_lesson_says_of_damage_what_it_is(shown):
+def test_notebook_says_of_damage_what_it_is(shown):
     groups = re.findall(r"^(?:ja|nein|NaN) +(\d+) +([\d.]+)", shown["damage"], re.MULTILINE)
     size, median = zip(*groups, strict=True)
     assert sum(map(int, size)) == 4_542
@@ -133,7 +133,7 @@ def test_lesson_says_of_damage_what_it_is(shown):
 
 
 @pytest.mark.notebook
-def test_lesson_text_at_the_end_is_true(shown):
+def test_notebook_text_at_the_end_is_true(shown):
     """What the last cell says, beside what the notebook shows and the generator knows."""
     text = TEXT.rpartition("## How the sample")[2].partition("On 18,705")[0]
     said = [number(each) for each in re.findall(r"\d,\d+", text)]
@@ -219,7 +219,7 @@ def test_exercise_checks_accept_no_other_answer(run, tmp_path, exercise, wrong):
 
 
 @pytest.mark.notebook
-def test_lesson_ends_after_step_1_for_a_table_of_another_kind(python, tmp_path):
+def test_notebook_ends_after_step_1_for_a_table_of_another_kind(python, tmp_path):
     (tmp_path / "shop.csv").write_text("id;item;price\n1;chair;20,5\n", encoding="cp1252")
     settings = {"source": "shop.csv", "output": "less.csv", "separator": ";", "encoding": "cp1252"}
     done = papermill(python, NOTEBOOK, tmp_path, **settings)
@@ -230,7 +230,7 @@ def test_lesson_ends_after_step_1_for_a_table_of_another_kind(python, tmp_path):
 
 
 @pytest.mark.notebook
-def test_lesson_gets_through_with_other_names_separators_and_rows_of_commas(mine):
+def test_notebook_gets_through_with_other_names_separators_and_rows_of_commas(mine):
     assert "5,001 of 5,001 rows" in mine.text() and "4,542 of these where 1950" in mine.text()
     assert "trees: 1,513 ±" in mine.text()
 

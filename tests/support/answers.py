@@ -23,14 +23,8 @@ QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 ASKED = [key for key in QUESTIONS if key[0] != "_"]
 CHOICES = {key: QUESTIONS[key] for key in ASKED if isinstance(QUESTIONS[key], list)}
 ROUTES = ["prompts", "command line", "configuration file", "saved answers"]
-DEFAULTS = {
-    "project_name": "My ML Project",
-    "project_slug": "my-ml-project",
-    "description": "A project.",
-    "author_name": "Your Name",
-    "port": "8888",
-    **{key: values[0] for key, values in CHOICES.items()},
-}
+DEFAULTS = {key: CHOICES.get(key, [QUESTIONS[key]])[0] for key in ASKED}
+DEFAULTS["project_slug"] = "my-ml-project"
 
 
 def read(project: Path) -> dict[str, str]:

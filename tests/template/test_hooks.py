@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,11 +76,11 @@ def test_cookiecutter_that_is_too_old_is_refused(tmp_path, old):
 
 
 def test_prompts_answered_with_enter_give_the_default_project(commands, default_project):
-    done = commands(str(ROOT), typed="\n" * 10)
+    done = commands(str(ROOT), typed="\n" * len(ASKED))
     assert done.exit_code == 0, done.output
     for label in ("Name of the project, as people read it", "JupyterLab: files, tabs, terminal"):
         assert label in done.stdout
-    assert "[10/10]" in done.stdout and "[11/" not in done.stdout
+    assert f"[{len(ASKED)}/{len(ASKED)}]" in done.stdout
     message = done.stdout.partition("The project is in the folder")[2]
     assert message.isascii() and "    cd my-ml-project\n    docker compose up\n" in message
     assert "127.0.0.1:8888" in message and "before" not in message
@@ -90,7 +91,7 @@ def test_prompts_ask_again_for_a_choice_and_take_free_text_as_typed(commands):
     typed = (
         """it's "Größe" \\ $HOME [bold] 🚗\n\nWhat: {it} # is\n\n7\nthree\n3\n2\n9000\n\n\n4\n"""
     )
-    done = commands(str(ROOT), typed=typed)
+    done = commands(str(ROOT), typed=typed + "\n" * len(ASKED))
     assert done.exit_code == 0, done.output
     assert done.stdout.count("Please select one of the available options") == 2
     assert commands.made() == ["it-s-grosse-home-bold"]
@@ -103,7 +104,8 @@ def test_prompts_ask_again_for_a_choice_and_take_free_text_as_typed(commands):
 
 
 def test_prompts_say_all_faults_at_once_and_keep_the_answers(commands):
-    done = commands(str(ROOT), typed="Mine 🚗\n\n{{ 1+1 }}\n\n\n\n80\n\n\n\n")
+    typed = "Mine 🚗\n\n{{ 1+1 }}\n\n\n\n80\n" + "\n" * len(ASKED)
+    done = commands(str(ROOT), typed=typed)
     assert done.exit_code == 1 and commands.made() == []
     lines = done.stderr.splitlines()
     assert lines[0].startswith("description: not '{{ 1+1 }}'. Type ")
@@ -173,12 +175,13 @@ def test_folder_that_exists_keeps_every_file_with_f_and_s(commands):
     assert [path.name for path in files if path.read_bytes() == b"mine"] == ["LICENSE"]
 
 
-def test_questions_are_few_labelled_and_documented():
-    assert ASKED == [
-        "project_name", "project_slug", "description", "author_name",
-        "python_version", "interface", "port", "accelerator", "cluster", "license",
-    ]  # fmt: skip
-    assert set(QUESTIONS["__prompts__"]) == set(ASKED)
+def test_questions_are_labelled_and_documented():
+    labels = QUESTIONS["__prompts__"]
+    assert set(labels) == set(ASKED)
+    for key, label in labels.items():
+        assert isinstance(label, str) or set(label) == {"__prompt__", *CHOICES[key]}, key
     page = (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8").partition("\n## ")[0]
-    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
-    assert rows == ASKED
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE))
+    assert list(rows) == ASKED
+    for key, choices in CHOICES.items():
+        assert re.split(", | or ", rows[key].replace("`", "")) == choices, key

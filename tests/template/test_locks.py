@@ -10,7 +10,7 @@ from support.answers import CHOICES
 from support.project import ROOT
 
 LOCKS = ["cpu-none", "cpu-dask", "nvidia-none", "nvidia-dask"]  # accelerator-cluster
-PROMISED = {"numpy", "pandas", "scipy", "matplotlib", "scikit-learn", "requests"}
+PROMISED = {"numpy", "pandas", "scipy", "matplotlib", "scikit-learn", "requests", "tqdm"}
 BROUGHT = {"nvidia": {"torch"}, "dask": {"bokeh", "dask", "s3fs"}}
 # Versions below these have known holes, mended in them.
 FLOORS = {"jupyter-server": (2, 21), "jupyterlab": (4, 6, 2), "nbconvert": (7, 17, 1)}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.answers import ASKED
 from support.git import commit, git, identity
 from support.project import ROOT, TEMPLATE, Project, free_port, is_root, missing
 
@@ -185,7 +186,7 @@ def test_update_with_cruft_of_a_project_that_was_made_without(newer, commands):
     link, *rest = map(shlex.split, blocks("With cruft")[0])
     said = {"https://github.com/org/ml-docker": str(newer), "VERSION": "now"}
     link = [said.get(word, word) for word in link[1:]]
-    run(commands, project, link, typed="Mine\n" + "\n" * 10)
+    run(commands, project, link, typed="Mine\n" + "\n" * len(ASKED))
     for command in rest:
         run(commands, project, command)
     update(commands, newer, project, "cruft")

@@ -2,6 +2,7 @@ import shutil
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import polars
 
@@ -18,6 +19,7 @@ except PackageNotFoundError:
 else:
     raise AssertionError("colorama is for Windows alone")
 
+ipywidgets.IntSlider(7)  # which the image brings, whatever requirements.txt names
 assert shutil.which("tree")
 warnings.simplefilter("error")
 plt.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK JP"]
