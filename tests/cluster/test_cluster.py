@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import urllib.request
@@ -139,8 +140,9 @@ def test_cluster_client_finds_workers_that_know_their_memory_and_edited_modules(
 
 def test_cluster_starts_with_papermill_and_has_as_many_workers_as_are_set(healthy):
     healthy.compose("down")
-    command = ("papermill", NOTEBOOK, "out.ipynb", "-p", "source", "large.csv")
-    healthy.compose("run", "--rm", "notebook", *command, WORKERS="3")
+    page = (healthy.path / "CLUSTER.md").read_text(encoding="utf-8")
+    (command,) = re.findall("^docker compose run .* papermill .*$", page, re.MULTILINE)
+    healthy.run(*command.replace("cars_sampled.csv", "large.csv").split(), WORKERS="3")
     assert len(containers(healthy, "worker")) == 3
     output = healthy.data / "processed.csv"
     assert output.read_bytes() == expected(healthy)

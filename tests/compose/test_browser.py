@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect, sync_playwright
 from support.project import Project, is_processed, missing, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.browser]
@@ -12,8 +12,6 @@ NOT_OURS = (
     # What Notebook 7.6 writes to the browser's console in any installation.
     "Cannot read properties of undefined (reading 'schema')",
     "Cannot read properties of null (reading 'updateRenderOption')",
-    # A container came or went, and with it a network interface; Chromium asks again.
-    "Failed to load resource: net::ERR_NETWORK_CHANGED",
 )
 expect.set_options(timeout=30_000)
 FLAGS = [
@@ -44,10 +42,23 @@ def notebook_7(new_project) -> Project:
     return project
 
 
+def fetch(route: Route) -> None:
+    """Load what belongs to a page by Playwright's own client.
+
+    Chromium gives up all that it loads when a network interface comes or goes, as with each
+    container of another test, and does not ask again for a script.
+    """
+    if route.request.resource_type == "document":
+        route.continue_()
+    else:
+        route.fulfill(response=route.fetch())
+
+
 @pytest.fixture
 def page(browser, tmp_path):
     """A fresh page that remembers what the browser's console complained about."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.context.route("**/*", fetch)
     page.complaints, page.sockets = [], []
     page.on("websocket", lambda socket: page.sockets.append(socket.url))
     page.on("console", lambda m: page.complaints.append(m.text) if m.type == "error" else None)

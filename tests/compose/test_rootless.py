@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.project import (
+    BASE,
     NO_RIGHTS,
     QUICK,
     RUN_QUICK,
@@ -22,7 +23,6 @@ from support.project import (
 )
 
 pytestmark = [pytest.mark.engine, pytest.mark.rootless, pytest.mark.nightly]
-BASE = "python:3.13-slim-trixie"
 DEBIAN = "/usr/share/docker.io/contrib"
 ENGINES = {
     "docker": ["dockerd-rootless.sh", "--host={}"],

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support.project import ROOT, Project, free_port, is_root, missing, wait_until
+from support.project import BASE, ROOT, Project, free_port, is_root, missing, wait_until
 from support.terminal import Terminal
 
 LESSON = ROOT / "docs/lesson.md"
 TEACHER = ROOT / "docs/teacher.md"
-BASE = "python:3.13-slim-trixie"
 # Its language; the name of a file, or what it is: check, solution, cell; its text.
 BLOCK = re.compile(r"^```(\w+) ?(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 MINUTES = r"^## \d\. .* \((\d+) minutes\)$"

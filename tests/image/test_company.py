@@ -12,15 +12,14 @@ from typing import ClassVar
 
 import pytest
 from support.image import build
-from support.project import ROOT, Project, free_port, missing, wait_until
+from support.project import BASE, ROOT, Project, free_port, missing, wait_until
 from support.servers import Relay, serving
 
 pytestmark = pytest.mark.engine
-OFFICIAL = "python:3.13-slim-trixie"
 PASSWORD = "pass-8c1f27"
 # The page's copy of the official image, with the address of Debian's packages in that one's place.
 COPY = f"""
-FROM {OFFICIAL}
+FROM {BASE}
 RUN rm -f /etc/apt/sources.list
 COPY debian.sources /etc/apt/sources.list.d/
 """
@@ -37,7 +36,7 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
 def debian() -> str:
     """Return scheme and host of the Debian packages that the base image asks for."""
     find = ["grep", "-rhoE", "https?://[^/ ]+", "/etc/apt"]
-    done = subprocess.run(["docker", "run", "--rm", OFFICIAL, *find], stdout=-1, text=True)
+    done = subprocess.run(["docker", "run", "--rm", BASE, *find], stdout=-1, text=True)
     return done.stdout.split()[0]
 
 
@@ -69,7 +68,7 @@ def base(engine, tmp_path):
     made = []
 
     def _base(certificate: Path | None, *names: tuple[str, str], more: str = "") -> str:
-        (dockerfile,) = page("dockerfile", (f"FROM registry.example.com/{OFFICIAL}", COPY), *names)
+        (dockerfile,) = page("dockerfile", (f"FROM registry.example.com/{BASE}", COPY), *names)
         if certificate:
             shutil.copy(certificate, tmp_path / "company.crt")
         else:

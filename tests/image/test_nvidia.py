@@ -220,7 +220,10 @@ def test_nvidia_image_with_cuda(new_project):
     card = has_card(project)
     if card:
         switch_on(project)
-    page = project.inside("papermill", NOTEBOOK, "-").stdout
+    page = (project.path / "GPU.md").read_text(encoding="utf-8")
+    (command,) = re.findall("^docker compose run .* papermill .*$", page, re.MULTILINE)
+    project.run(*command.split())
+    page = (project.data / "out.ipynb").read_text(encoding="utf-8")
     expected = "the graphics card " if card else "the processor, because it was given no graphics"
     assert re.search(rf"PyTorch [\d.]+\+cu\d+ computes on {expected}", page), page
     assert project.inside("python", "-W", "error", "-c", LOADER).stdout == "200.0\n"

@@ -32,6 +32,7 @@ NO_RIGHTS = {
     *((f"Cap{kind}:", "0" * 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")),
     ("NoNewPrivs:", "1"),
 }
+BASE = "python:3.13-slim-trixie"  # of the default answers
 ROOT = Path(__file__).parents[2]
 (TEMPLATE,) = ROOT.glob("*{{cookiecutter.project_slug}}*")
 

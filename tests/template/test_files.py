@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import posixpath
 import re
 import shlex
 import shutil
@@ -140,7 +140,7 @@ def test_git_takes_everything_but_data_and_secrets(default_project, tmp_path):
     """Also with core.autocrlf, the default on Windows: no script gets CRLF, data keeps its own."""
     source, clone = tmp_path / "source", tmp_path / "clone"
     shutil.copytree(default_project.path, source)
-    kept = {os.path.normpath(f"data/input/{name}") for name in KEPT}
+    kept = {posixpath.normpath(f"data/input/{name}") for name in KEPT}
     left = [*(f"data/input/{name}" for name in LEFT_OUT), ".env", "certificate.pem"]
     for name in [*kept, *left, ".ipynb_checkpoints/a.ipynb"]:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
