@@ -27,6 +27,12 @@ def test_kubernetes_keys_are_those_of_the_chart(values):
     for part, content in values.items():
         keys = set(content) - {"image"} | {f"image.{key}" for key in content["image"]}
         assert keys <= CHART[part], part
+    for part in values:  # what all have, none may lack
+        assert values[part]["securityContext"] == values["worker"]["securityContext"], part
+        assert values[part]["env"][:3] == values["worker"]["env"][:3], part
+    kept = values["jupyter"]["mounts"]
+    assert kept["volumeMounts"] == [{"name": "work", "mountPath": "/data/notebook/work"}]
+    assert [volume["name"] for volume in kept["volumes"]] == ["work"]
     assert values["jupyter"]["password"] == "", "everybody knows the password of the chart"
 
 
@@ -79,12 +85,13 @@ def test_kubernetes_image_runs_as_the_chart_starts_it(new_project, values, tmp_p
             "with Client(timeout=60) as c:\n"
             "    c.wait_for_workers(1, 60); print(c.submit(sum, [1, 2]).result())\n"
             "    ((name, worker),) = c.scheduler_info()['workers'].items()\n"
-            "    print(name, worker['memory_limit'])"
+            "    print(name, worker['memory_limit'], c.dashboard_link)"
         )
         # Fails while the scheduler starts.
         said = wait_until(lambda: python(script), 120, "a worker is there")
-        three, worker, limit = said.split()
+        three, worker, limit, dashboard = said.split()
         assert (three, worker[:6], limit) == ("3", "tls://", str(4 << 30))
+        assert dashboard == "http://127.0.0.1:8787/status"  # where kubectl brings it
         for part in ("scheduler", "jupyter"):
             probe = values[part]["readinessProbe"]["httpGet"]
             url = f"http://{part}:{probe['port']}{probe['path']}"

@@ -60,7 +60,7 @@ def test_run_notebooks_runs_each_in_its_own_folder_and_keeps_one_that_fails(clon
     project.notebook(
         "part/two words.ipynb",
         "%pip install tabulate",  # where no server ever ran
-        "import tabulate\nfrom pathlib import Path",
+        "import shutil, tabulate\nfrom pathlib import Path\nassert shutil.which('tabulate')",
         "from helpers import word",
         "Path(word).write_text('')",
     )

@@ -39,6 +39,7 @@ def test_devcontainer_opens_the_repository_with_git_the_kernel_and_the_owner(clo
     user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={group}", tool]
     where = ("--workspace-folder", str(project.path))
 
+    plain = inspect(project.slug)["Id"]
     done = project.run(*user, "up", *where)
     container = json.loads(done.stdout.splitlines()[-1])["containerId"]
     try:
@@ -51,6 +52,7 @@ def test_devcontainer_opens_the_repository_with_git_the_kernel_and_the_owner(clo
             assert (project.path / written).read_text(encoding="utf-8").endswith("# mine\n")
         assert (project.data / "made.txt").exists()
         assert owners(project.path) == {(uid, uid)}
+        assert inspect(project.slug)["Id"] == plain  # the one with git is another
         config = inspect(container)["HostConfig"]
         assert config["ReadonlyRootfs"] and config["CapDrop"] == ["ALL"]
     finally:

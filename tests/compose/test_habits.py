@@ -75,6 +75,7 @@ def test_user_has_a_name_a_home_and_the_letters_of_the_world(kernel):
     code = "import getpass, locale, pathlib; print(getpass.getuser(), pathlib.Path.home())"
     shown = kernel.run(f"{code}; print(locale.getpreferredencoding(), 'ö日')").stdout
     assert shown == "notebook /home/notebook\nUTF-8 ö日\n"
+    assert kernel.project.shell("locale charmap").stdout == "UTF-8\n"
 
 
 def test_env_file_variables_reach_the_notebook_as_they_are(kernel):

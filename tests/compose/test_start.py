@@ -139,7 +139,7 @@ def test_health_is_that_of_the_server_from_the_start_to_a_hang(clone):
 
 def test_stop_by_ctrl_c_of_a_plain_docker_run(built):
     with Terminal(f"docker run --rm -it {built.slug}", built.path) as terminal:
-        terminal.wait_for("Open http")
+        terminal.wait_for("Open http://127.0.0.1:8888/")
         terminal.press(CTRL_C)
         begin = time.monotonic()
         assert terminal.exit_code(10) == 0

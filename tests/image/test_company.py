@@ -17,10 +17,11 @@ from support.servers import Relay, serving
 
 pytestmark = pytest.mark.engine
 PASSWORD = "pass-8c1f27"
-# The page's copy of the official image, with the address of Debian's packages in that one's place.
+# The page's copy of the official image, with the address of Debian's packages in that one's place,
+# and with a user 1000, as Ubuntu's image has one.
 COPY = f"""
 FROM {BASE}
-RUN rm -f /etc/apt/sources.list
+RUN rm -f /etc/apt/sources.list && useradd --uid=1000 other
 COPY debian.sources /etc/apt/sources.list.d/
 """
 SOURCES = """

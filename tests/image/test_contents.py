@@ -9,7 +9,7 @@ pytestmark = pytest.mark.engine
 
 # What needs files that look like tests to whoever trims an image, and the check that was taken out.
 USE = """
-import io, jsonschema, jupyter_events, matplotlib.pyplot as plt, nbconvert
+import importlib.util, io, jsonschema, jupyter_events, matplotlib.pyplot as plt, nbconvert
 import numpy.testing, pandas as pd, scipy.stats, sklearn.datasets, sklearn.utils.estimator_checks
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -24,6 +24,8 @@ plt.title(r"$\\alpha$ Größe")
 for kind in ("png", "svg", "pdf"):
     plt.savefig(f"/tmp/plot.{kind}")
 jsonschema.validate("a:b", {"format": "uri"}, format_checker=jsonschema.FormatChecker())
+for left_out in ("rfc3987_syntax", "pandas.tests", "sklearn.tests", "matplotlib.tests"):
+    assert not importlib.util.find_spec(left_out), left_out
 """
 
 # What a kernel has imported after its first cell, and a server at its start, without bytecode.

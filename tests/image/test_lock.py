@@ -29,9 +29,13 @@ def test_lock_is_its_owners_and_stays_when_nothing_changed(clone):
     """The first run leaves out what is for other Pythons; the second changes nothing."""
     project = clone(uid=20345)
     before = set(re.findall(r"^\S+==\S+", lock(project), re.MULTILINE))
+    os.chown(project.data, 20346, 20346)  # the data is another's, and so the home folder
+    project.inside("true")
     renew(project)
+    os.chown(project.data, 20345, 20345)
     assert owners(project.path) == {(20345, 20345)}
     first = lock(project)
+    assert "sys_platform == 'win32'" in first
     assert set(re.findall(r"^\S+==\S+", first, re.MULTILINE)) <= before
     renew(project)
     assert lock(project) == first
@@ -60,6 +64,7 @@ def test_lock_holds_no_address_of_this_machine(clone, bridge, tmp_path):
         write_wheel(tmp_path / name / "simple" / name, name, "1.0")
     project = clone()
     (project.path / "requirements.txt").write_text("in-setting\nin-base-image\n")
+    (project.path / "requirements.lock").unlink()  # somebody threw it away
     with serving(files(tmp_path), bridge) as address:
         address = address.replace("//", "//reader:pass-8c1f27@")
         (project.path / ".env").write_text(f"UV_INDEX={address}/in-setting/simple\n")

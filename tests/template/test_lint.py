@@ -105,6 +105,14 @@ def test_lint_settings_as_generated(every_file):
 def test_compose_accepts_its_files_in_every_combination(engine, bake, choices):
     project = bake(port="9000", **choices)
     assert 'published: "9000"' in project.compose("config").stdout
+    assert "lock" not in project.compose("config", "--services").stdout.split()
+    done = project.compose("--profile", "*", "config", "--format", "json")
+    services = json.loads(done.stdout)["services"]
+    for name, service in services.items():
+        assert service["pull_policy"] == "never" and service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert name not in ("notebook", "lock") or service["build"], name
+        assert "/home" in [mount["target"] for mount in service["volumes"]], name
     more = ["docker-compose.nvidia.yml", ".devcontainer/docker-compose.yml"]
     more = [name for name in more if (project.path / name).exists()]
     assert len(more) == len(choices) / 2 + 1
@@ -121,6 +129,8 @@ def test_swarm_file_is_accepted_and_says_what_it_needs(engine, every_file):
         env = {"IMAGE": "x", "MEMORY_LIMIT": "8g"}
         done = Project(path.parent, env).run("docker", "stack", "config", "--compose-file", path)
         assert done.stderr == "", path.read_text()
+        assert "--nworkers=-1" in done.stdout  # one for each core
+        assert done.stdout.count("retries: 20") == 2
         for needed in env:
             project = Project(path.parent, env | {needed: ""})
             done = project.run("docker", "stack", "config", "--compose-file", path, check=False)
