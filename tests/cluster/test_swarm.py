@@ -48,8 +48,8 @@ def test_swarm_works_on_every_machine_and_only_ssh_leads_in(swarm):
     done = subprocess.run(listening, capture_output=True, text=True)
     assert set(re.findall(r":(\d+) ", done.stdout)) <= {"2377", "7946"}  # the swarm's own
 
-    logs = manager.docker("service", "logs", "--raw", f"{slug}_notebook")
-    (url,) = re.findall(r"Open (\S+) in", logs)
+    logs = lambda: manager.docker("service", "logs", "--raw", f"{slug}_notebook")
+    (url,) = wait_until(lambda: re.findall(r"Open (\S+) in", logs()), 120, "the printed address")
     address = swarm.inside("hostname", "-I").split()[1]  # as CLUSTER.md says
     page = url.replace("127.0.0.1:8888", f"{address}:8888")  # what ssh does on the manager
     for node, found in ((manager, True), (swarm.nodes[1], False)):

@@ -161,6 +161,12 @@ raise the mean from {cars["price"].mean():,.0f} to {mean_price:,.0f} EUR. The me
 {some.median():.0%}, and the interval is about {low:.0%} to {high:.0%}.
 """.replace("%", " %"))
 '''
+# The plot is of cars that the trees had not seen.
+UNSEEN = """
+assert not {*known} & {*new}
+again = permutation_importance(trees, X.iloc[new], y.iloc[new], scoring=EUR, random_state=0)
+assert (again.importances_mean == shuffled.importances_mean).all()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -180,6 +186,8 @@ def mine(python, tmp_path_factory) -> Run:
             cell["source"] = CODE["columns"].replace("rename = {}", said)
         elif cell["id"] == "bootstrap":
             cell["source"] = CODE["bootstrap"] + YOUNG
+        elif cell["id"] == "importance":
+            cell["source"] = CODE["importance"] + UNSEEN
     notebook = folder / "mine" / NOTEBOOK.name
     notebook.parent.mkdir()
     notebook.write_text(json.dumps(cells), encoding="utf-8")
