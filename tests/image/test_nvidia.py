@@ -50,12 +50,6 @@ def has_card(project: Project) -> bool:
     return "nvidia" in project.run("docker", "info", "--format={{json .Runtimes}}").stdout
 
 
-def services(project: Project) -> dict[str, dict]:
-    """Return the services as Compose understands them."""
-    done = project.compose("--profile", "*", "config", "--format", "json")
-    return json.loads(done.stdout)["services"]
-
-
 @pytest.mark.engine
 @pytest.mark.parametrize(
     ("cluster", "computing"), [("none", {"notebook"}), ("dask", {"notebook", "worker"})]
@@ -64,9 +58,9 @@ def test_nvidia_setting_gives_the_cards_to_what_computes_and_changes_nothing_els
     engine, bake, cluster, computing
 ):
     project = bake(accelerator="nvidia", cluster=cluster)
-    before = services(project)
+    before = project.services()
     switch_on(project)
-    after = services(project)
+    after = project.services()
     assert set(after) == set(before)
     for name, service in after.items():
         cards = {"reservations": {"devices": [CARDS]}} if name in computing else {}

@@ -140,6 +140,11 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content), encoding="utf-8")
 
+    def services(self) -> dict[str, dict]:
+        """Return all services, those of profiles too, as Compose understands them."""
+        done = self.compose("--profile", "*", "config", "--format", "json")
+        return json.loads(done.stdout)["services"]
+
     def container(self, service: str = "notebook") -> str:
         """Return the id of the container of a service, running or not."""
         return self.compose("ps", "--all", "--quiet", service).stdout.strip()
