@@ -80,7 +80,8 @@ def test_prompts_answered_with_enter_give_the_default_project(commands, default_
     assert done.exit_code == 0, done.output
     for label in ("Name of the project, as people read it", "JupyterLab: files, tabs, terminal"):
         assert label in done.stdout
-    assert f"[{len(ASKED)}/{len(ASKED)}]" in done.stdout
+    last = len(ASKED)
+    assert f"[{last}/{last}]" in done.stdout and f"[{last + 1}/" not in done.stdout
     message = done.stdout.partition("The project is in the folder")[2]
     assert message.isascii() and "    cd my-ml-project\n    docker compose up\n" in message
     assert "127.0.0.1:8888" in message and "before" not in message
@@ -175,7 +176,12 @@ def test_folder_that_exists_keeps_every_file_with_f_and_s(commands):
     assert [path.name for path in files if path.read_bytes() == b"mine"] == ["LICENSE"]
 
 
-def test_questions_are_labelled_and_documented():
+def test_questions_are_few_labelled_and_documented():
+    """Saved answers and `key=value` know them by these names."""
+    assert ASKED == [
+        "project_name", "project_slug", "description", "author_name",
+        "python_version", "interface", "port", "accelerator", "cluster", "license",
+    ]  # fmt: skip
     labels = QUESTIONS["__prompts__"]
     assert set(labels) == set(ASKED)
     for key, label in labels.items():
